@@ -1,0 +1,1 @@
+"""Little Monster: a self-hosted AI study platform."""

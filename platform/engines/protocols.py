@@ -1,0 +1,111 @@
+"""What the services need of models and indexes; who gives it is decided where the graph is bound."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """One completion to make; `body` is an OpenAI `chat.completions` request (messages, max_tokens, temperature, ...)."""
+
+    model: str
+    body: dict[str, Any]
+    request_id: str
+
+
+class ChatModel(Protocol):
+    """A chat model that speaks OpenAI's chat completion format."""
+
+    async def complete(self, request: ChatRequest) -> dict[str, Any]:
+        """Return one whole `chat.completion` object.
+
+        Raises:
+            InvalidInput: the model refuses the request (too long, unknown parameter).
+            EngineFailed: the engine failed.
+        """
+        ...
+
+    def stream(self, request: ChatRequest) -> AsyncIterator[str]:
+        """Yield server-sent event text, one or more whole ``data: {chat.completion.chunk}\\n\\n`` frames at a time, the last
+        ``data: [DONE]\\n\\n``. Closing the iterator aborts the request in the engine.
+
+        Raises:
+            InvalidInput: the model refuses the request; always before the first frame.
+            EngineFailed: the engine failed, perhaps after some frames.
+        """
+        ...
+
+    async def check(self) -> None:
+        """Return when the model can answer; raise `Unavailable` when not."""
+        ...
+
+
+class Embedder(Protocol):
+    """Turns texts into vectors of one dimension, of length 1."""
+
+    async def describe(self) -> "EmbedderInfo":
+        """Say which model this is."""
+        ...
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """Return one vector (``dimension`` floats, L2 norm 1) a text, in order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedderInfo:
+    """`source` resolves to the model's files (`engines.models.resolve_model`); `dimension` floats a vector; `max_tokens` that the
+    model reads of a text, special tokens included."""
+
+    model: str
+    source: str
+    dimension: int
+    max_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModerationResult:
+    """`scores` by category, each 0 to 1; `flagged` when one passes its threshold."""
+
+    flagged: bool
+    scores: dict[str, float]
+    categories: tuple[str, ...] = ()
+
+
+class Moderator(Protocol):
+    """Classifies texts by harm."""
+
+    async def classify(self, texts: Sequence[str]) -> list[ModerationResult]:
+        """Return one result a text, in order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A passage that answers a query, with where it stands.
+
+    `start`/`end` are character offsets into the document's extracted text; `page` is 1-based, None where there are no pages.
+    """
+
+    chunk_id: UUID
+    document_id: UUID
+    document_title: str
+    content: str
+    score: float
+    page: int | None
+    page_end: int | None
+    start: int
+    end: int
+    headings: tuple[str, ...] = ()
+
+
+class Retriever(Protocol):
+    """Finds passages of one owner, and nobody else's."""
+
+    async def search(
+        self, owner: UUID, query: str, *, limit: int, document_ids: Sequence[UUID] = ()
+    ) -> list[Passage]:
+        """Return at most `limit` passages, best first."""
+        ...

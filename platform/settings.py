@@ -1,0 +1,200 @@
+"""Every setting of Little Monster: its name, type, default and meaning, in one place.
+
+Values come, strongest first, from the environment (``LM_GROUP__NAME``), from ``.env``, and from one YAML file named by
+``LM_CONFIG``. `load_settings` turns a wrong value into one line that names the setting.
+"""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+
+from little_monster.platform.errors import ConfigurationError
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class DatabaseSettings(_Group):
+    url: SecretStr | None = None
+    """DSN of PostgreSQL 15+ for the services (`postgresql://user:password@host/name`), as a role that owns nothing and cannot
+    bypass row level security. Empty: the embedded PostgreSQL 18 of the data folder."""
+    owner_url: SecretStr | None = None
+    """DSN of the role that owns the tables and runs migrations. Only `little-monster up` and `migrate` read it."""
+    pool_size: int = Field(10, ge=1, le=500)
+    """Connections that each process keeps open."""
+    pool_timeout_s: float = Field(5.0, gt=0)
+    """Seconds a request waits for a free connection before it is answered 503."""
+    statement_timeout_ms: int = Field(15_000, ge=0)
+    """Milliseconds after which PostgreSQL ends a statement of the services. 0: never."""
+
+
+class RedisSettings(_Group):
+    url: SecretStr | None = None
+    """URL of Redis 7+ or Valkey (`redis://`, `rediss://`, `unix://`). Empty: the embedded Valkey of the data folder."""
+
+
+class QdrantSettings(_Group):
+    url: str | None = None
+    """URL of a Qdrant server. Empty: Qdrant Edge inside the one retrieval replica, in the data folder."""
+    api_key: SecretStr | None = None
+    """API key of the Qdrant server."""
+    collection: str = Field("passages", pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    """Name of the collection, or of the alias, that holds the vectors."""
+
+
+class StorageSettings(_Group):
+    url: str | None = None
+    """Where uploaded files are kept: `file:///folder` or `s3://bucket/prefix`. Empty: `files/` in the data folder. S3 reads the
+    usual AWS_* variables (AWS_ENDPOINT_URL for other vendors)."""
+
+
+class AuthSettings(_Group):
+    secret: SecretStr | None = None
+    """Key that signs access tokens, at least 32 characters. `little-monster up` makes one in the data folder when empty."""
+    access_token_minutes: int = Field(15, ge=1, le=15)
+    """Lifetime of an access token in minutes."""
+    refresh_token_days: int = Field(30, ge=1, le=365)
+    """Lifetime of a refresh token in days; each use replaces it."""
+    issuer: str = "little-monster"
+    """`iss` of the access tokens."""
+    audience: str = "little-monster-api"
+    """`aud` of the access tokens."""
+    hash_concurrency: int = Field(2, ge=1, le=64)
+    """Password hashes computed at once by one ingress replica (argon2id, 19 MiB each)."""
+
+
+class UploadSettings(_Group):
+    max_bytes: int = Field(50 * 2**20, ge=1024)
+    """Largest file accepted, in bytes; a larger one is refused while it streams in."""
+    max_pages: int = Field(5_000, ge=1)
+    """Most pages of a PDF that are read; a longer one fails with a reason."""
+
+
+class ApiSettings(_Group):
+    url: str = "http://127.0.0.1:8000"
+    """Where the command-line client finds the API."""
+    max_body_bytes: int = Field(256 * 1024, ge=1024)
+    """Largest JSON body accepted, in bytes."""
+    max_question_chars: int = Field(8_000, ge=1)
+    """Longest question accepted, in characters."""
+    requests_per_minute: int = Field(600, ge=1)
+    """Requests one user (or one address without a token) may make in a minute before 429."""
+    login_attempts_per_minute: int = Field(10, ge=1)
+    """Register, login and refresh attempts from one address in a minute before 429."""
+    cors_origins: list[str] = []
+    """Origins a browser application may call the API from."""
+    heartbeat_s: float = Field(10.0, gt=0, le=15)
+    """Seconds between comment heartbeats of an event stream."""
+
+
+class ChatSettings(_Group):
+    passages: int = Field(4, ge=1, le=50)
+    """Passages retrieved for a question."""
+    max_answer_tokens: int = Field(384, ge=16)
+    """Longest answer, in tokens of the chat model."""
+    temperature: float = Field(0.2, ge=0, le=2)
+    """Sampling temperature of answers."""
+    history_messages: int = Field(6, ge=0, le=100)
+    """Earlier messages of the conversation that go into the prompt."""
+
+
+class TelemetrySettings(_Group):
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Least severe level that is logged."""
+    log_format: Literal["json", "console"] = "json"
+    """`json` for machines, `console` for a person at a terminal."""
+    otlp_endpoint: str | None = None
+    """OTLP/HTTP endpoint of an OpenTelemetry collector. Empty: spans are made and propagated, but not exported."""
+    trace_ratio: float = Field(0.1, ge=0, le=1)
+    """Share of traces that are sampled when the caller did not decide."""
+
+
+class RuntimeSettings(_Group):
+    """Ports and sizes of the stack that `little-monster up` starts on one machine."""
+
+    http_port: int = Field(8000, ge=1024, le=65535)
+    """Port of the HTTP ingress."""
+    dashboard_port: int = Field(8265, ge=1024, le=65535)
+    """Port of the Ray dashboard, through which the graph is deployed."""
+    gcs_port: int = Field(6390, ge=1024, le=65535)
+    """Port of Ray's control service (its client and agent ports are chosen free)."""
+    port_offset: int = Field(0, ge=0, le=20_000)
+    """Added to every fixed port, Ray Serve's proxy and replica ports too, so that two stacks can run on one machine."""
+    serve_config: Path | None = None
+    """Ray Serve configuration to deploy. Empty: `configs/serve.laptop.yaml`."""
+    logical_cpus: int | None = Field(None, ge=2)
+    """CPUs that Ray schedules on. Empty: the machine's cores, at least 4, as the parts of the laptop graph mostly wait."""
+    object_store_mb: int = Field(256, ge=80)
+    """Size of Ray's shared object store in MiB."""
+
+
+class Settings(BaseSettings):
+    """All settings. Frozen: pass it on, or a group of it, and open nothing here."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="LM_",
+        env_nested_delimiter="__",
+        env_file=".env",
+        extra="ignore",
+        frozen=True,
+        use_attribute_docstrings=True,
+    )
+
+    data_dir: Path = Path("var")
+    """The one folder where the embedded services, files, secrets and logs are kept."""
+    environment: Literal["laptop", "production", "test"] = "laptop"
+    """`production` refuses to start on embedded services or generated secrets."""
+    database: DatabaseSettings = DatabaseSettings()
+    """PostgreSQL."""
+    redis: RedisSettings = RedisSettings()
+    """Redis or Valkey."""
+    qdrant: QdrantSettings = QdrantSettings()
+    """The vector index."""
+    storage: StorageSettings = StorageSettings()
+    """Uploaded files."""
+    auth: AuthSettings = AuthSettings()
+    """Passwords and tokens."""
+    upload: UploadSettings = UploadSettings()
+    """Limits of uploads."""
+    api: ApiSettings = ApiSettings()
+    """The HTTP API."""
+    chat: ChatSettings = ChatSettings()
+    """Answers."""
+    telemetry: TelemetrySettings = TelemetrySettings()
+    """Logs, metrics, traces."""
+    runtime: RuntimeSettings = RuntimeSettings()
+    """The stack on one machine."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        yaml_file = os.environ.get("LM_CONFIG")
+        yaml = (YamlConfigSettingsSource(settings_cls, yaml_file=yaml_file),) if yaml_file else ()
+        return (init_settings, env_settings, dotenv_settings, *yaml)
+
+
+def load_settings() -> Settings:
+    """Read all settings.
+
+    Raises:
+        ConfigurationError: a value is wrong; the message is one line and names the setting, never its secret value.
+    """
+    yaml_file = os.environ.get("LM_CONFIG")
+    if yaml_file and not Path(yaml_file).is_file():
+        raise ConfigurationError(f"LM_CONFIG: no such file: {yaml_file}")
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        name = "LM_" + "__".join(str(part) for part in first["loc"]).upper()
+        raise ConfigurationError(f"{name}: {first['msg']}") from None
