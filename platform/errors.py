@@ -1,23 +1,23 @@
 """The one tree of errors that this project raises on purpose.
 
-    LittleMonsterError
-    ├── ConfigurationError            a setting is wrong: the operator must change it
-    ├── StartupError                  a part of the stack did not start: says which, why, what to do
-    └── ProblemError                  what a client of the API sees (RFC 9457): stable `code`, HTTP `status`
-        ├── InvalidInput              422, with `errors[]`     the caller must change the request
-        │   └── MalformedJson         400
-        ├── Unauthenticated           401                      the caller must log in again
-        ├── Forbidden                 403
-        ├── NotFound                  404                      also for what belongs to somebody else
-        ├── Conflict                  409
-        ├── PreconditionFailed        412
-        ├── TooLarge                  413
-        ├── UnsupportedFile           415
-        ├── RateLimited               429, `retry_after_s`     the caller must wait
-        ├── ContentRefused            422                      moderation
-        └── Unavailable               503, `retry_after_s`     the caller may repeat the same request later
-            └── EngineFailed          502                      a model or an endpoint behind us failed
-    ReadFailure                       a document cannot be read: `code` and a reason for its owner
+LittleMonsterError
+├── ConfigurationError            a setting is wrong: the operator must change it
+├── StartupError                  a part of the stack did not start: says which, why, what to do
+└── ProblemError                  what a client of the API sees (RFC 9457): stable `code`, HTTP `status`
+    ├── InvalidInput              422, with `errors[]`     the caller must change the request
+    │   └── MalformedJson         400
+    ├── Unauthenticated           401                      the caller must log in again
+    ├── Forbidden                 403
+    ├── NotFound                  404                      also for what belongs to somebody else
+    ├── Conflict                  409
+    ├── PreconditionFailed        412
+    ├── TooLarge                  413
+    ├── UnsupportedFile           415
+    ├── RateLimited               429, `retry_after_s`     the caller must wait
+    ├── ContentRefused            422                      moderation
+    └── Unavailable               503, `retry_after_s`     the caller may repeat the same request later
+        └── EngineFailed          502                      a model or an endpoint behind us failed
+ReadFailure                       a document cannot be read: `code` and a reason for its owner
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """Every setting of Little Monster: its name, type, default and meaning, in one place.
 
-Values come, strongest first, from the environment (``LM_GROUP__NAME``), from ``.env``, and from one YAML file named by
-``LM_CONFIG``. `load_settings` turns a wrong value into one line that names the setting.
+Values come, strongest first, from the environment (``LM_GROUP__NAME``), from ``.env``, and from one YAML
+file named by ``LM_CONFIG``. `load_settings` turns a wrong value into one line that names the setting.
 """
 
 import os
@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
 
 from little_monster.platform.errors import ConfigurationError
 
@@ -20,10 +25,11 @@ class _Group(BaseModel):
 
 class DatabaseSettings(_Group):
     url: SecretStr | None = None
-    """DSN of PostgreSQL 15+ for the services (`postgresql://user:password@host/name`), as a role that owns nothing and cannot
-    bypass row level security. Empty: the embedded PostgreSQL 18 of the data folder."""
+    """DSN of PostgreSQL 15+ for the services (`postgresql://user:password@host/name`), as a role that owns
+    nothing and cannot bypass row level security. Empty: the embedded PostgreSQL 18 of the data folder."""
     owner_url: SecretStr | None = None
-    """DSN of the role that owns the tables and runs migrations. Only `little-monster up` and `migrate` read it."""
+    """DSN of the role that owns the tables and runs migrations. Only `little-monster up` and `migrate` read
+    it."""
     pool_size: int = Field(10, ge=1, le=500)
     """Connections that each process keeps open."""
     pool_timeout_s: float = Field(5.0, gt=0)
@@ -34,7 +40,8 @@ class DatabaseSettings(_Group):
 
 class RedisSettings(_Group):
     url: SecretStr | None = None
-    """URL of Redis 7+ or Valkey (`redis://`, `rediss://`, `unix://`). Empty: the embedded Valkey of the data folder."""
+    """URL of Redis 7+ or Valkey (`redis://`, `rediss://`, `unix://`). Empty: the embedded Valkey of the
+    data folder."""
 
 
 class QdrantSettings(_Group):
@@ -48,13 +55,14 @@ class QdrantSettings(_Group):
 
 class StorageSettings(_Group):
     url: str | None = None
-    """Where uploaded files are kept: `file:///folder` or `s3://bucket/prefix`. Empty: `files/` in the data folder. S3 reads the
-    usual AWS_* variables (AWS_ENDPOINT_URL for other vendors)."""
+    """Where uploaded files are kept: `file:///folder` or `s3://bucket/prefix`. Empty: `files/` in the data
+    folder. S3 reads the usual AWS_* variables (AWS_ENDPOINT_URL for other vendors)."""
 
 
 class AuthSettings(_Group):
     secret: SecretStr | None = None
-    """Key that signs access tokens, at least 32 characters. `little-monster up` makes one in the data folder when empty."""
+    """Key that signs access tokens, at least 32 characters. `little-monster up` makes one in the data
+    folder when empty."""
     access_token_minutes: int = Field(15, ge=1, le=15)
     """Lifetime of an access token in minutes."""
     refresh_token_days: int = Field(30, ge=1, le=365)
@@ -84,7 +92,7 @@ class ApiSettings(_Group):
     requests_per_minute: int = Field(600, ge=1)
     """Requests one user (or one address without a token) may make in a minute before 429."""
     login_attempts_per_minute: int = Field(10, ge=1)
-    """Register, login and refresh attempts from one address in a minute before 429."""
+    """Register and login attempts for one account from one address in a minute before 429."""
     cors_origins: list[str] = []
     """Origins a browser application may call the API from."""
     heartbeat_s: float = Field(10.0, gt=0, le=15)
@@ -108,7 +116,8 @@ class TelemetrySettings(_Group):
     log_format: Literal["json", "console"] = "json"
     """`json` for machines, `console` for a person at a terminal."""
     otlp_endpoint: str | None = None
-    """OTLP/HTTP endpoint of an OpenTelemetry collector. Empty: spans are made and propagated, but not exported."""
+    """OTLP/HTTP endpoint of an OpenTelemetry collector. Empty: spans are made and propagated, but not
+    exported."""
     trace_ratio: float = Field(0.1, ge=0, le=1)
     """Share of traces that are sampled when the caller did not decide."""
 
@@ -123,11 +132,13 @@ class RuntimeSettings(_Group):
     gcs_port: int = Field(6390, ge=1024, le=65535)
     """Port of Ray's control service (its client and agent ports are chosen free)."""
     port_offset: int = Field(0, ge=0, le=20_000)
-    """Added to every fixed port, Ray Serve's proxy and replica ports too, so that two stacks can run on one machine."""
+    """Added to every fixed port, Ray Serve's proxy and replica ports too, so that two stacks can run on one
+    machine."""
     serve_config: Path | None = None
     """Ray Serve configuration to deploy. Empty: `configs/serve.laptop.yaml`."""
     logical_cpus: int | None = Field(None, ge=2)
-    """CPUs that Ray schedules on. Empty: the machine's cores, at least 4, as the parts of the laptop graph mostly wait."""
+    """CPUs that Ray schedules on. Empty: the machine's cores, at least 4, as the parts of the laptop graph
+    mostly wait."""
     object_store_mb: int = Field(256, ge=80)
     """Size of Ray's shared object store in MiB."""
 
@@ -176,7 +187,7 @@ class Settings(BaseSettings):
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
         dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the hook's signature is pydantic's
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         yaml_file = os.environ.get("LM_CONFIG")
         yaml = (YamlConfigSettingsSource(settings_cls, yaml_file=yaml_file),) if yaml_file else ()
@@ -187,7 +198,8 @@ def load_settings() -> Settings:
     """Read all settings.
 
     Raises:
-        ConfigurationError: a value is wrong; the message is one line and names the setting, never its secret value.
+        ConfigurationError: a value is wrong; the message is one line and names the setting, never its
+        secret value.
     """
     yaml_file = os.environ.get("LM_CONFIG")
     if yaml_file and not Path(yaml_file).is_file():

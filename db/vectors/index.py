@@ -28,18 +28,37 @@ class Hit:
 
 
 class VectorIndex(Protocol):
-    """The vector index. No call reads without an owner: the filter is applied below this line, not by the caller."""
+    """The vector index. No call reads without an owner: the filter is applied below this line.
 
-    async def upsert(self, points: Sequence[Point]) -> None: ...
+    Every call makes the collection where it is missing.
+
+    Raises:
+        IndexUnavailable: the index does not answer.
+        DimensionMismatch: vectors of another dimension are given, or stored already.
+    """
+
+    async def upsert(self, points: Sequence[Point]) -> None:
+        """Write points, in the place of those with the same id; when it returns, they can be found."""
+        ...
 
     async def search(
         self, owner: UUID, vector: Sequence[float], *, limit: int, document_ids: Sequence[UUID] = ()
-    ) -> list[Hit]: ...
+    ) -> list[Hit]:
+        """Return at most `limit` points of `owner`, nearest first; only of `document_ids` where given."""
+        ...
 
-    async def delete_document(self, owner: UUID, document_id: UUID) -> None: ...
+    async def delete_document(self, owner: UUID, document_id: UUID) -> None:
+        """Remove all points of a document; one that has none is fine."""
+        ...
 
-    async def count(self, owner: UUID, document_id: UUID | None = None) -> int: ...
+    async def count(self, owner: UUID, document_id: UUID | None = None) -> int:
+        """Count the points of an owner, or of one document of theirs."""
+        ...
 
-    async def check(self) -> None: ...
+    async def check(self) -> None:
+        """Return when the index answers."""
+        ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Let go of files or connections."""
+        ...

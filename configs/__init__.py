@@ -1,0 +1,1 @@
+"""Values only: what the graph and the machines run with. No code."""

@@ -1,0 +1,46 @@
+"""What goes wrong with the database, named by what the caller can do.
+
+DatabaseError
+├── DatabaseUnavailable    the same call may work later: no connection, statement timeout, deadlock
+│   └── IndexUnavailable   the same, of the vector index
+├── DuplicateKey           somebody was first: `constraint` says with what
+├── UnsafeRole             the operator must give the services a role that row level security binds
+├── DimensionMismatch      the operator must re-embed, or name another collection
+└── MigrationFailed        the operator must prepare a role or a right; the message says which
+"""
+
+
+class DatabaseError(Exception):
+    """Base of the errors that db raises on purpose."""
+
+
+class DatabaseUnavailable(DatabaseError):
+    """The database cannot answer now; the same call may work later."""
+
+
+class DuplicateKey(DatabaseError):
+    """A unique constraint refused the row.
+
+    Args:
+        constraint: name of the constraint or unique index (`users_email_key`).
+    """
+
+    def __init__(self, constraint: str) -> None:
+        super().__init__(f"duplicate key: {constraint}")
+        self.constraint = constraint
+
+
+class UnsafeRole(DatabaseError):
+    """The role is a superuser, bypasses row level security, or owns a table; the message says which."""
+
+
+class MigrationFailed(DatabaseError):
+    """The schema cannot be brought up to date; the message is one line and says what is missing."""
+
+
+class IndexUnavailable(DatabaseUnavailable):
+    """The vector index cannot answer now: its server is away, or another process holds the embedded one."""
+
+
+class DimensionMismatch(DatabaseError):
+    """A vector, or a collection that exists already, has another dimension than the embedding model."""

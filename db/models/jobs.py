@@ -1,0 +1,58 @@
+"""Long work that a user waits for, and the queue of it."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, func, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from little_monster.db.base import Base, Keyed, Stamped, pg_enum
+
+
+class JobStatus(StrEnum):
+    """Where a job stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Job(Keyed, Stamped, Base):
+    """One job. `progress` goes from 0 to 1; `subject_id` is what it works on (the document of
+    `ingest_document`).
+
+    A worker holds it until `leased_until` and prolongs that while it lives; `run_after` delays a retry.
+    """
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        CheckConstraint("progress BETWEEN 0 AND 1", name="progress"),
+        Index("jobs_user_idx", "user_id", text("created_at DESC"), text("id DESC")),
+        Index("jobs_subject_idx", "subject_id"),
+        Index("jobs_queued_idx", "run_after", postgresql_where=text("status = 'queued'")),
+        Index("jobs_running_idx", "leased_until", postgresql_where=text("status = 'running'")),
+    )
+
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    kind: Mapped[str]
+    status: Mapped[JobStatus] = mapped_column(
+        pg_enum(JobStatus, "job_status"), default=JobStatus.QUEUED, server_default=JobStatus.QUEUED.value
+    )
+    stage: Mapped[str | None]
+    progress: Mapped[float] = mapped_column(default=0.0, server_default=text("0"))
+    subject_id: Mapped[UUID | None]
+    payload: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'"))
+    result: Mapped[dict[str, Any] | None]
+    error_code: Mapped[str | None]
+    error_reason: Mapped[str | None]
+    attempts: Mapped[int] = mapped_column(default=0, server_default=text("0"))
+    max_attempts: Mapped[int] = mapped_column(default=3, server_default=text("3"))
+    run_after: Mapped[datetime] = mapped_column(server_default=func.now())
+    leased_by: Mapped[str | None]
+    leased_until: Mapped[datetime | None]
+    started_at: Mapped[datetime | None] = mapped_column(sort_order=92)
+    finished_at: Mapped[datetime | None] = mapped_column(sort_order=93)

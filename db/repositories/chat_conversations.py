@@ -1,0 +1,63 @@
+"""Conversations."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import delete as sql_delete
+from sqlalchemy import select, update
+
+from little_monster.db.models.chat_conversations import ChatConversation, ContextType
+from little_monster.db.repositories.rows import After, Rows, changed, insert, newest_first
+from little_monster.db.session import Session
+
+
+async def create(
+    session: Session,
+    *,
+    user_id: UUID,
+    title: str,
+    context_type: ContextType = ContextType.GENERAL,
+    metadata: dict[str, Any] | None = None,
+) -> ChatConversation:
+    """Insert an empty conversation."""
+    row = ChatConversation(user_id=user_id, title=title, context_type=context_type, metadata_=metadata or {})
+    return await insert(session, row)
+
+
+async def get(session: Session, conversation_id: UUID) -> ChatConversation | None:
+    """Return the conversation; None also for somebody else's."""
+    return await session.get(ChatConversation, conversation_id)
+
+
+async def list(session: Session, *, limit: int, after: After = None) -> Rows[ChatConversation]:
+    """Return at most `limit` conversations, the last active first, behind `after` (`key` of the last one
+    seen).
+    """
+    query = newest_first(
+        select(ChatConversation),
+        ChatConversation.last_message_at,
+        ChatConversation.id,
+        limit=limit,
+        after=after,
+    )
+    return [*await session.scalars(query)]
+
+
+def key(row: ChatConversation) -> tuple[datetime, UUID]:
+    """Return where `row` stands in `list`."""
+    return row.last_message_at, row.id
+
+
+async def rename(session: Session, conversation_id: UUID, title: str) -> bool:
+    """Give it another title; False when there is no such conversation."""
+    query = update(ChatConversation).where(ChatConversation.id == conversation_id).values(title=title)
+    return await changed(session, query) == 1
+
+
+async def delete(session: Session, conversation_id: UUID) -> bool:
+    """Delete the conversation with its messages; False when there is no such conversation."""
+    return (
+        await changed(session, sql_delete(ChatConversation).where(ChatConversation.id == conversation_id))
+        == 1
+    )

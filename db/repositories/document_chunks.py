@@ -1,0 +1,92 @@
+"""Passages of documents."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import delete, select
+from sqlalchemy import insert as sql_insert
+
+from little_monster.db.models.document_chunks import DocumentChunk
+from little_monster.db.models.user_documents import UserDocument
+from little_monster.db.repositories.rows import Rows, changed
+from little_monster.db.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class NewChunk:
+    """A passage to store; the fields mean what they mean in `DocumentChunk`."""
+
+    id: UUID
+    chunk_index: int
+    content: str
+    content_hash: str
+    token_count: int
+    start_offset: int
+    end_offset: int
+    page: int | None = None
+    page_end: int | None = None
+    headings: Sequence[str] = ()
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+class TitledChunk(NamedTuple):
+    """A passage and the title of its document."""
+
+    chunk: DocumentChunk
+    title: str
+
+
+async def replace_all(
+    session: Session, *, user_id: UUID, document_id: UUID, chunks: Sequence[NewChunk]
+) -> bool:
+    """Put `chunks` in the place of all that the document had; False when there is no such document."""
+    locked = select(UserDocument.id).where(UserDocument.id == document_id).with_for_update()
+    if await session.scalar(locked) is None:
+        return False
+    await changed(session, delete(DocumentChunk).where(DocumentChunk.document_id == document_id))
+    if chunks:
+        rows = [_values(user_id, document_id, chunk) for chunk in chunks]
+        await session.execute(sql_insert(DocumentChunk), rows)
+    return True
+
+
+async def list(
+    session: Session, document_id: UUID, *, limit: int, after: int | None = None
+) -> Rows[DocumentChunk]:
+    """Return at most `limit` passages of the document, in its order, behind the `chunk_index` `after`."""
+    query = select(DocumentChunk).where(DocumentChunk.document_id == document_id)
+    if after is not None:
+        query = query.where(DocumentChunk.chunk_index > after)
+    return [*await session.scalars(query.order_by(DocumentChunk.chunk_index).limit(limit))]
+
+
+async def get_many(session: Session, chunk_ids: Sequence[UUID]) -> Rows[TitledChunk]:
+    """Return those of the passages that are the user's, in the order of `chunk_ids`."""
+    query = (
+        select(DocumentChunk, UserDocument.title)
+        .join(UserDocument, UserDocument.id == DocumentChunk.document_id)
+        .where(DocumentChunk.id.in_(chunk_ids))
+    )
+    found = {chunk.id: TitledChunk(chunk, title) for chunk, title in await session.execute(query)}
+    return [found[chunk_id] for chunk_id in chunk_ids if chunk_id in found]
+
+
+def _values(user_id: UUID, document_id: UUID, chunk: NewChunk) -> dict[str, Any]:
+    return {
+        "id": chunk.id,
+        "user_id": user_id,
+        "document_id": document_id,
+        "chunk_index": chunk.chunk_index,
+        "content": chunk.content,
+        "content_hash": chunk.content_hash,
+        "token_count": chunk.token_count,
+        "page": chunk.page,
+        "page_end": chunk.page_end,
+        "start_offset": chunk.start_offset,
+        "end_offset": chunk.end_offset,
+        "headings": [*chunk.headings],
+        "embedding_id": str(chunk.id),
+        "metadata_": chunk.metadata,
+    }

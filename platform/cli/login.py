@@ -1,0 +1,36 @@
+"""`little-monster login`."""
+
+import asyncio
+import sys
+from typing import Annotated
+
+import typer
+
+from little_monster.platform.cli.session import open_session
+from little_monster.platform.cli.terminal import output
+
+Email = Annotated[str, typer.Option(help="Address of the account.", prompt="E-mail")]
+PasswordStdin = Annotated[
+    bool, typer.Option("--password-stdin", help="Read the password from standard input.")
+]
+
+
+def login(email: Email, password_stdin: PasswordStdin = False) -> None:
+    """Log in; the token is kept in your configuration folder, for you alone."""
+    password = read_password(from_stdin=password_stdin)
+
+    async def run() -> str:
+        async with open_session().client() as client:
+            await client.login(email, password)
+            return client.url
+
+    url = asyncio.run(run())
+    output.print(f"[green]✓[/] Logged in to {url} as {email}")
+
+
+def read_password(*, from_stdin: bool, confirm: bool = False) -> str:
+    """Ask for a password without showing it, or read one line of standard input."""
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\n")
+    password: str = typer.prompt("Password", hide_input=True, confirmation_prompt=confirm)
+    return password

@@ -1,0 +1,156 @@
+"""Upload files, a few at a time, and follow the jobs that read them."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from little_monster.platform.cli.client import ApiClient
+from little_monster.platform.cli.problems import ApiProblem
+
+MEDIA_TYPES = {
+    ".pdf": "application/pdf",
+    ".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    ".md": "text/markdown",
+    ".markdown": "text/markdown",
+    ".txt": "text/plain",
+}
+_AT_ONCE = 4
+_POLL_S = 0.4
+_ENDED = ("completed", "failed", "cancelled")
+
+
+@dataclass(frozen=True, slots=True)
+class UploadResult:
+    """How one file ended: `read`, `already there`, `failed` or `skipped`, and why."""
+
+    path: Path
+    outcome: str
+    reason: str = ""
+    document_id: str | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether the command failed by it."""
+        return self.outcome == "failed"
+
+
+def find_files(paths: Iterable[Path]) -> tuple[list[Path], list[UploadResult]]:
+    """Return the files to upload, those in folders too, and what is left out with its reason."""
+    files: list[Path] = []
+    left_out: list[UploadResult] = []
+    for path in paths:
+        if path.is_dir():
+            found = sorted(item for item in path.rglob("*") if item.is_file() and not _hidden(item, path))
+        elif path.is_file():
+            found = [path]
+        else:
+            left_out.append(UploadResult(path, "failed", "there is no such file or folder"))
+            continue
+        for item in found:
+            known = item.suffix.lower() in MEDIA_TYPES
+            if known:
+                files.append(item)
+            else:
+                left_out.append(
+                    UploadResult(item, "skipped", f"{item.suffix or 'no suffix'} is not a known type")
+                )
+    return list(dict.fromkeys(files)), left_out
+
+
+def _hidden(item: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in item.relative_to(folder).parts)
+
+
+async def upload_all(
+    client: ApiClient, files: Sequence[Path], console: Console, titles: dict[Path, str] | None = None
+) -> list[UploadResult]:
+    """Upload and wait, with a progress bar a file; return the results in the order of `files`.
+
+    Raises:
+        ApiUnreachable: the API is not there; NotLoggedIn: there is no account.
+    """
+    places = asyncio.Semaphore(_AT_ONCE)
+    with _progress(console) as progress:
+
+        async def one(path: Path) -> UploadResult:
+            async with places:
+                return await _upload(client, path, (titles or {}).get(path), progress)
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(path)) for path in files]
+    return [task.result() for task in tasks]
+
+
+async def _upload(client: ApiClient, path: Path, title: str | None, progress: Progress) -> UploadResult:
+    bar = progress.add_task(path.name, total=1.0, state="uploading")
+    try:
+        with path.open("rb") as content:
+            status, body = await client.post(
+                "/api/v1/documents/upload",
+                data={"title": title} if title else {},
+                files={"file": (path.name, content, MEDIA_TYPES[path.suffix.lower()])},
+            )
+        document, job = body["document"], body.get("job")
+        if job is not None and job["status"] not in _ENDED:
+            document = await _follow(client, document["id"], job["id"], progress, bar)
+        result = _result(path, document, was_there=status == 200 and job is None)
+    except OSError as error:
+        result = UploadResult(path, "failed", error.strerror or str(error))
+    except ApiProblem as problem:
+        result = UploadResult(path, "failed", str(problem))
+    progress.update(bar, completed=1.0, state=result.outcome)
+    return result
+
+
+async def _follow(
+    client: ApiClient, document_id: str, job_id: str, progress: Progress, bar: TaskID
+) -> dict[str, object]:
+    """Show a job's progress until it ends; return the document then."""
+    while True:
+        job = await client.get(f"/api/v1/jobs/{job_id}")
+        if job["status"] in _ENDED:
+            return await client.get(f"/api/v1/documents/{document_id}")
+        eta = job.get("eta_seconds")
+        state = (job.get("stage") or job["status"]) + (f", {eta} s left" if eta else "")
+        progress.update(bar, completed=float(job["progress"]), state=state)
+        await asyncio.sleep(_POLL_S)
+
+
+def _result(path: Path, document: dict[str, object], *, was_there: bool) -> UploadResult:
+    identity = str(document["id"])
+    if document["status"] == "completed":
+        return UploadResult(path, "already there" if was_there else "read", _size(document), identity)
+    error = document.get("error")
+    reason = error.get("reason") if isinstance(error, dict) else None
+    return UploadResult(path, "failed", str(reason or f"its status is {document['status']}"), identity)
+
+
+def _size(document: dict[str, object]) -> str:
+    pages = f"{document['pages']} pages, " if document.get("pages") else ""
+    return f"{pages}{document.get('chunk_count')} passages"
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        SpinnerColumn(finished_text="[green]✓[/]"),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TextColumn("[dim]{task.fields[state]}[/]"),
+        TimeElapsedColumn(),
+        console=console,
+    )
+
+
+def results_table(results: Sequence[UploadResult]) -> Table:
+    """Return what became of each file."""
+    styles = {"read": "green", "already there": "cyan", "failed": "red", "skipped": "yellow"}
+    table = Table("File", "Result", "Detail", box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for result in results:
+        table.add_row(str(result.path), f"[{styles[result.outcome]}]{result.outcome}[/]", result.reason)
+    return table

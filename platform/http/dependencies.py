@@ -1,0 +1,132 @@
+"""What endpoints take: the resources, who asks, the request's id, and the limits that are checked before
+they run."""
+
+import hashlib
+from typing import Annotated
+
+from fastapi import Depends, Header, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from little_monster.platform.errors import RateLimited, Unauthenticated
+from little_monster.platform.http.context import context_of
+from little_monster.platform.rate_limits import Decision
+from little_monster.platform.resources import Resources
+from little_monster.platform.security import Principal, invalid_token
+
+_bearer = HTTPBearer(
+    auto_error=False,
+    scheme_name="bearer",
+    bearerFormat="JWT",
+    description="The `access_token` that log-in, registration and refreshing return.",
+)
+Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+
+
+async def get_resources(request: Request) -> Resources:
+    """Return what the lifespan opened."""
+    resources: Resources = request.app.state.resources
+    return resources
+
+
+ResourcesDep = Annotated[Resources, Depends(get_resources)]
+
+
+async def get_request_id(request: Request) -> str:
+    """Return the id of the request: the client's `X-Request-ID`, or ours."""
+    return context_of(request).request_id
+
+
+RequestId = Annotated[str, Depends(get_request_id)]
+
+
+async def current_user(request: Request, resources: ResourcesDep, credentials: Credentials) -> Principal:
+    """Return who asks.
+
+    Raises:
+        Unauthenticated: no token, or not a valid one.
+    """
+    principal = context_of(request).principal
+    if principal is None:
+        if credentials is None:
+            raise invalid_token()
+        principal = resources.tokens.read(credentials.credentials)
+        context_of(request).principal = principal
+    return principal
+
+
+CurrentUser = Annotated[Principal, Depends(current_user)]
+
+
+async def limit_requests(request: Request, resources: ResourcesDep) -> None:
+    """Count the request against its user, or against its address when no valid token says who it is.
+
+    Raises:
+        RateLimited: there were too many in this minute.
+    """
+    principal = identify(request, resources)
+    key = str(principal.user_id) if principal else f"address:{client_address(request)}"
+    decision = await resources.limiter.hit("requests", key, resources.settings.api.requests_per_minute)
+    _apply(request, decision)
+
+
+async def limit_attempts(request: Request, resources: Resources, email: str) -> None:
+    """Count an attempt to log in or register, by address and account: behind a proxy that names no address,
+    one attacker must not lock out everybody.
+
+    Raises:
+        RateLimited: there were too many in this minute.
+    """
+    account = hashlib.sha256(email.encode()).hexdigest()[:32]
+    key = f"{client_address(request)}:{account}"
+    limit = resources.settings.api.login_attempts_per_minute
+    _apply(request, await resources.limiter.hit("attempts", key, limit))
+
+
+def client_address(request: Request) -> str:
+    """Return the address of the other end of the connection."""
+    return request.client.host if request.client else "unknown"
+
+
+async def idempotency_key(
+    key: Annotated[
+        str | None,
+        Header(
+            alias="Idempotency-Key",
+            min_length=1,
+            max_length=200,
+            pattern=r"^[\x21-\x7e]+$",
+            description="A value of the client's choice. A request that is repeated with the same key within "
+            "24 hours gets the first answer again and creates nothing.",
+        ),
+    ] = None,
+) -> str | None:
+    """Declare the header; `idempotency.IdempotentRoute` acts on routes that depend on this."""
+    return key
+
+
+Idempotent = Depends(idempotency_key)
+
+
+def identify(request: Request, resources: Resources) -> Principal | None:
+    """Return whom a valid token of the request names, None when there is none."""
+    if (known := context_of(request).principal) is not None:
+        return known
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        return None
+    try:
+        principal = resources.tokens.read(token.strip())
+    except Unauthenticated:
+        return None
+    context_of(request).principal = principal
+    return principal
+
+
+def _apply(request: Request, decision: Decision | None) -> None:
+    if decision is None:
+        return
+    headers = context_of(request).headers
+    headers["RateLimit-Policy"] = f'"{decision.name}";q={decision.limit};w=60'
+    headers["RateLimit"] = f'"{decision.name}";r={decision.remaining};t={decision.reset_s}'
+    if not decision.allowed:
+        raise RateLimited(f"More than {decision.limit} requests in a minute.", retry_after_s=decision.reset_s)

@@ -1,0 +1,147 @@
+"""Lists in pages: an opaque cursor names the last thing seen, so that pages are stable while things are
+added.
+
+An endpoint takes `page: PageDep`, asks its repository for `page.fetch` rows (one more than it shows, which
+tells whether there is a next page) after `page.after` or `page.after_index`, and returns `listing(...)` as
+a `Listing[View]`.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Generic, TypeVar
+from uuid import UUID
+
+from fastapi import Depends, Query, Request, Response
+from pydantic import BaseModel, Field
+
+from little_monster.platform.errors import InvalidInput
+from little_monster.platform.http.links import Links, link_header, page_link
+
+DEFAULT_LIMIT = 20
+MAX_LIMIT = 100
+
+Row = TypeVar("Row")
+View = TypeVar("View")
+Position = tuple[datetime, UUID] | int
+
+
+class Listing(BaseModel, Generic[View]):
+    """One page of a list. `next_cursor` is null on the last page."""
+
+    items: list[View]
+    next_cursor: str | None = Field(
+        description="Pass it as `cursor` to get the next page; null: there is none."
+    )
+    links: Links = Field(validation_alias="_links", serialization_alias="_links")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which part of a list is asked for. `after*` raise InvalidInput for a cursor that this list did not
+    give."""
+
+    limit: int = DEFAULT_LIMIT
+    cursor: str | None = None
+
+    @property
+    def fetch(self) -> int:
+        """Rows to read: one more than are shown."""
+        return self.limit + 1
+
+    @property
+    def after(self) -> tuple[datetime, UUID] | None:
+        """The position of the last row seen in a list that is ordered by time, None at its start."""
+        position = None if self.cursor is None else decode_cursor(self.cursor)
+        if isinstance(position, int):
+            raise _bad_cursor()
+        return position
+
+    @property
+    def after_index(self) -> int | None:
+        """The position of the last row seen in a list that is ordered by a number, None at its start."""
+        position = None if self.cursor is None else decode_cursor(self.cursor)
+        if position is not None and not isinstance(position, int):
+            raise _bad_cursor()
+        return position
+
+
+async def get_page(
+    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Most items in a page.")] = DEFAULT_LIMIT,
+    cursor: Annotated[
+        str | None,
+        Query(max_length=200, description="`next_cursor` of the page before; empty: the first page."),
+    ] = None,
+) -> Page:
+    """Read the page that a request asks for."""
+    return Page(limit, cursor or None)
+
+
+PageDep = Annotated[Page, Depends(get_page)]
+
+
+def encode_cursor(position: Position) -> str:
+    """Return the cursor of a position: URL-safe, and not to be read by clients."""
+    parts = [position] if isinstance(position, int) else [position[0].isoformat(), position[1].hex]
+    return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str) -> Position:
+    """Return the position that `encode_cursor` wrote.
+
+    Raises:
+        InvalidInput: it did not.
+    """
+    try:
+        parts = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True))
+        if len(parts) == 1:
+            return _index(parts[0])
+        time, key = datetime.fromisoformat(parts[0]), UUID(hex=parts[1])
+    except (binascii.Error, ValueError, TypeError, KeyError, AttributeError):
+        raise _bad_cursor() from None
+    # A year that PostgreSQL's driver cannot shift to UTC would fail there with an error of its own.
+    if len(parts) != 2 or time.tzinfo is None or not 2000 <= time.year <= 2200:
+        raise _bad_cursor()
+    return time, key
+
+
+def listing(
+    request: Request,
+    response: Response,
+    page: Page,
+    rows: Sequence[Row],
+    *,
+    view: Callable[[Row], Any],
+    position: Callable[[Row], Position],
+) -> dict[str, Any]:
+    """Return the body of a list from at most `page.fetch` rows, and set its `Link` header.
+
+    Args:
+        view: makes the shown item of a row.
+        position: where a row stands in the order of the list: `(created_at, id)`, or its index.
+    """
+    shown = rows[: page.limit]
+    cursor = encode_cursor(position(shown[-1])) if len(rows) > page.limit else None
+    links: Links = {"self": page_link(request, page.cursor), "first": page_link(request, None)}
+    if cursor is not None:
+        links["next"] = page_link(request, cursor)
+    response.headers["Link"] = link_header(links)
+    return {"items": [view(row) for row in shown], "next_cursor": cursor, "_links": links}
+
+
+def _index(value: object) -> int:
+    # The largest int4: PostgreSQL would refuse a larger one with an error of its own.
+    if not isinstance(value, int) or isinstance(value, bool) or not -1 <= value < 2**31:
+        raise ValueError
+    return value
+
+
+def _bad_cursor() -> InvalidInput:
+    return InvalidInput(
+        "The cursor is not one of this list.",
+        code="invalid_cursor",
+        errors=[{"field": "query.cursor", "message": "not a cursor of this list"}],
+    )

@@ -1,0 +1,143 @@
+"""Documents: upload, list, read, search, delete."""
+
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request, Response
+
+from little_monster.db.models.document_chunks import DocumentChunk
+from little_monster.db.models.user_documents import EmbeddingStatus, Subject, UserDocument
+from little_monster.platform.errors import InvalidInput, NotFound, TooLarge, Unauthenticated, UnsupportedFile
+from little_monster.platform.http.dependencies import CurrentUser, Idempotent, ResourcesDep
+from little_monster.platform.http.exception_handlers import problem_responses
+from little_monster.platform.http.idempotency import IdempotentRoute
+from little_monster.platform.http.links import link
+from little_monster.platform.http.pagination import Listing, PageDep, listing
+from little_monster.platform.http.schemas.documents import (
+    ChunkView,
+    DocumentView,
+    PassageView,
+    Search,
+    SearchResults,
+    UploadView,
+)
+from little_monster.platform.http.uploads import FORM_SCHEMA, FormFile
+from little_monster.platform.services import documents
+
+router = APIRouter(prefix="/documents", tags=["documents"], route_class=IdempotentRoute)
+
+
+@router.post(
+    "/upload",
+    status_code=202,
+    summary="Upload a document",
+    dependencies=[Idempotent],
+    openapi_extra={"requestBody": FORM_SCHEMA},
+    responses={
+        200: {
+            "model": UploadView,
+            "description": "The same file was uploaded before; that document is shown.",
+        },
+        202: {
+            "description": "Stored; the job will read it.",
+            "headers": {"Location": {"schema": {"type": "string"}}},
+        },
+        **problem_responses(Unauthenticated, TooLarge, UnsupportedFile, InvalidInput),
+    },
+)
+async def upload_document(
+    request: Request, response: Response, user: CurrentUser, resources: ResourcesDep
+) -> UploadView:
+    """Store a PDF, DOCX, Markdown or text file and queue a job that makes it searchable."""
+    file = FormFile(request, resources.settings.upload.max_bytes)
+    upload = await documents.upload_document(resources, user.user_id, file)
+    response.status_code = 202 if upload.created else 200
+    if upload.job is not None:
+        response.headers["Location"] = link("jobs", upload.job.id).href
+    return UploadView.of(upload)
+
+
+@router.get(
+    "",
+    summary="List one's own documents",
+    response_model=Listing[DocumentView],
+    responses=problem_responses(Unauthenticated, InvalidInput),
+)
+async def list_documents(
+    request: Request,
+    response: Response,
+    user: CurrentUser,
+    resources: ResourcesDep,
+    page: PageDep,
+    status: Annotated[EmbeddingStatus | None, Query(description="Only documents of this status.")] = None,
+    subject: Annotated[Subject | None, Query(description="Only documents of this subject.")] = None,
+) -> dict[str, Any]:
+    """List documents, newest first."""
+    rows = await documents.list_documents(
+        resources.database, user.user_id, limit=page.fetch, after=page.after, status=status, subject=subject
+    )
+    return listing(request, response, page, rows, view=DocumentView.of, position=_position)
+
+
+@router.post(
+    "/search",
+    summary="Search one's own documents",
+    responses=problem_responses(Unauthenticated, NotFound, InvalidInput),
+)
+async def search_documents(body: Search, user: CurrentUser, resources: ResourcesDep) -> SearchResults:
+    """Find the passages that are nearest to a query in meaning, best first."""
+    passages = await documents.search_documents(
+        resources, user.user_id, body.query, limit=body.limit, document_ids=body.document_ids
+    )
+    return SearchResults(items=[PassageView.of(passage) for passage in passages])
+
+
+@router.get(
+    "/{document_id}",
+    summary="Show a document",
+    responses=problem_responses(Unauthenticated, NotFound, InvalidInput),
+)
+async def get_document(document_id: UUID, user: CurrentUser, resources: ResourcesDep) -> DocumentView:
+    """Show a document: its status, and why it failed if it did."""
+    return DocumentView.of(await documents.read_document(resources.database, user.user_id, document_id))
+
+
+@router.get(
+    "/{document_id}/chunks",
+    summary="List the passages of a document",
+    response_model=Listing[ChunkView],
+    responses=problem_responses(Unauthenticated, NotFound, InvalidInput),
+)
+async def list_chunks(
+    document_id: UUID,
+    request: Request,
+    response: Response,
+    user: CurrentUser,
+    resources: ResourcesDep,
+    page: PageDep,
+) -> dict[str, Any]:
+    """List passages in the order of the document."""
+    rows = await documents.list_chunks(
+        resources.database, user.user_id, document_id, limit=page.fetch, after=page.after_index
+    )
+    return listing(request, response, page, rows, view=ChunkView.of, position=_index)
+
+
+@router.delete(
+    "/{document_id}",
+    status_code=204,
+    summary="Delete a document",
+    responses=problem_responses(Unauthenticated, NotFound, InvalidInput),
+)
+async def delete_document(document_id: UUID, user: CurrentUser, resources: ResourcesDep) -> None:
+    """Delete a document with its passages, vectors and file."""
+    await documents.delete_document(resources, user.user_id, document_id)
+
+
+def _position(document: UserDocument) -> tuple[datetime, UUID]:
+    return document.created_at, document.id
+
+
+def _index(chunk: DocumentChunk) -> int:
+    return chunk.chunk_index

@@ -1,0 +1,137 @@
+"""Conversations, messages, and the events of an answer."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from little_monster.db.models.chat_conversations import ChatConversation, ContextType
+from little_monster.db.models.chat_messages import ChatMessage, MessageRole, MessageStatus
+from little_monster.platform.http.links import Links, link
+from little_monster.platform.http.schemas.documents import MAX_DOCUMENT_IDS
+from little_monster.platform.http.schemas.texts import Body, without_nul
+from little_monster.platform.services.chat.question import Question
+
+Title = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
+    AfterValidator(without_nul),
+]
+Content = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1), AfterValidator(without_nul)]
+
+
+class NewConversation(Body):
+    """A conversation to begin."""
+
+    title: Title | None = Field(None, description="Empty: made from the first question.")
+    context_type: ContextType = ContextType.GENERAL
+
+
+class NewMessage(Body):
+    """A question to ask."""
+
+    content: Content = Field(description="The question; `LM_API__MAX_QUESTION_CHARS` characters at most.")
+    document_ids: list[UUID] = Field(
+        [], max_length=MAX_DOCUMENT_IDS, description="Answer from these documents; empty: from all."
+    )
+    model: str | None = Field(
+        None, max_length=200, description="One of `/v1/models`; empty: the default one."
+    )
+
+    def question(self, conversation_id: UUID) -> Question:
+        """Return what the service takes."""
+        return Question(conversation_id, self.content, tuple(dict.fromkeys(self.document_ids)), self.model)
+
+
+class ConversationView(BaseModel):
+    """A conversation."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    id: UUID
+    title: str
+    context_type: ContextType
+    message_count: int
+    last_message_at: datetime
+    created_at: datetime
+    links: Links = Field(alias="_links")
+
+    @classmethod
+    def of(cls, conversation: ChatConversation) -> "ConversationView":
+        """Show a row."""
+        return cls(
+            id=conversation.id,
+            title=conversation.title,
+            context_type=conversation.context_type,
+            message_count=conversation.message_count,
+            last_message_at=conversation.last_message_at,
+            created_at=conversation.created_at,
+            links={
+                "self": link("chat", "conversations", conversation.id),
+                "messages": link("chat", "conversations", conversation.id, "messages"),
+            },
+        )
+
+
+class QuoteView(BaseModel):
+    """Exact words of a source and the sentence of the answer that rests on them.
+
+    `start` and `end` are characters of the document's extracted text, `answer_start` and `answer_end` of
+    the message.
+    """
+
+    quote: str
+    start: int
+    end: int
+    answer_start: int
+    answer_end: int
+
+
+class SourceView(BaseModel):
+    """A passage that the model was given, as it was then; `citations` is what the answer takes from it."""
+
+    number: int
+    chunk_id: UUID
+    document_id: UUID
+    title: str
+    page: int | None
+    headings: list[str]
+    content: str
+    score: float
+    citations: list[QuoteView]
+
+
+class MessageView(BaseModel):
+    """A message. `interrupted` and `failed` answers hold the text that came before."""
+
+    id: UUID
+    role: MessageRole
+    content: str
+    status: MessageStatus
+    token_count: int | None
+    sources: list[SourceView]
+    created_at: datetime
+
+    @classmethod
+    def of(cls, message: ChatMessage) -> "MessageView":
+        """Show a row."""
+        return cls(
+            id=message.id,
+            role=message.role,
+            content=message.content,
+            status=message.status,
+            token_count=message.token_count,
+            sources=[SourceView.model_validate(source) for source in message.sources],
+            created_at=message.created_at,
+        )
+
+
+class TranscriptView(ConversationView):
+    """A conversation with its last messages, the oldest of them first; `next_cursor` leads to earlier
+    ones."""
+
+    messages: list[MessageView]
+    next_cursor: str | None = Field(
+        description="Pass it as `cursor` to get earlier messages; null: there are none."
+    )

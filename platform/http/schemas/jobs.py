@@ -1,0 +1,65 @@
+"""A job, as who waits for it sees it."""
+
+from datetime import datetime
+from uuid import UUID
+
+from pydantic import BaseModel, Field
+
+from little_monster.db.models.jobs import Job, JobStatus
+from little_monster.platform.http.links import Links, link
+from little_monster.platform.services.jobs import eta_seconds
+
+
+class JobFailure(BaseModel):
+    """Why a job failed, or why it is tried again."""
+
+    code: str = Field(description="For programs; does not change.", examples=["pdf_encrypted"])
+    reason: str = Field(description="For people.")
+
+
+class JobView(BaseModel):
+    """Long work."""
+
+    id: UUID
+    kind: str = Field(examples=["ingest_document"])
+    status: JobStatus
+    stage: str | None = Field(description="What it does now.", examples=["embedding"])
+    progress: float = Field(ge=0, le=1)
+    eta_seconds: int | None = Field(description="Seconds to its end at the pace so far; null when not known.")
+    attempts: int
+    error: JobFailure | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    links: Links = Field(serialization_alias="_links")
+
+    @classmethod
+    def of(cls, job: Job) -> "JobView":
+        """Show a row."""
+        return cls(
+            id=job.id,
+            kind=job.kind,
+            status=job.status,
+            stage=job.stage,
+            progress=job.progress,
+            eta_seconds=eta_seconds(job),
+            attempts=job.attempts,
+            error=_failure_of(job),
+            created_at=job.created_at,
+            started_at=job.started_at,
+            finished_at=job.finished_at,
+            links=_links_of(job),
+        )
+
+
+def _failure_of(job: Job) -> JobFailure | None:
+    if job.error_code is None:
+        return None
+    return JobFailure(code=job.error_code, reason=job.error_reason or "")
+
+
+def _links_of(job: Job) -> Links:
+    links = {"self": link("jobs", job.id)}
+    if job.subject_id is not None and job.kind.endswith("_document"):
+        links["document"] = link("documents", job.subject_id)
+    return links

@@ -1,0 +1,33 @@
+"""Kinds of text that bodies are made of."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, EmailStr, StringConstraints
+
+
+class Body(BaseModel):
+    """Base of the bodies that clients send: an unknown field is an error, as it is most often a misspelt
+    one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def without_nul(text: str) -> str:
+    if "\x00" in text:
+        raise ValueError("must not contain the character U+0000")
+    return text
+
+
+def _lower(text: str) -> str:
+    return text.lower()
+
+
+# PostgreSQL keeps no U+0000 in a text; said here, it is an error of the field and not of the server.
+Text = Annotated[str, AfterValidator(without_nul)]
+
+Name = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=100),
+    AfterValidator(without_nul),
+]
+Email = Annotated[EmailStr, StringConstraints(max_length=254), AfterValidator(_lower)]

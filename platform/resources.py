@@ -1,0 +1,107 @@
+"""What the services work with, opened once by a process and closed in reverse."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import cached_property
+
+from pydantic import SecretStr
+from redis.asyncio import Redis
+
+from little_monster.db.engine import create_engine
+from little_monster.db.session import Database
+from little_monster.db.vectors.index import VectorIndex
+from little_monster.platform.cache import open_redis
+from little_monster.platform.engines.protocols import ChatModel, Embedder, Moderator, Retriever
+from little_monster.platform.errors import ConfigurationError
+from little_monster.platform.rate_limits import RateLimiter
+from little_monster.platform.security import AccessTokens, PasswordHasher
+from little_monster.platform.settings import Settings
+from little_monster.platform.storage import FileStorage, open_storage
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Everything outside of this process that a service may use, and what is made of the settings alone.
+
+    `chat_models` by the name that clients ask for; the first is the default.
+    """
+
+    settings: Settings
+    database: Database
+    redis: Redis
+    storage: FileStorage
+    chat_models: Mapping[str, ChatModel]
+    embedder: Embedder
+    retriever: Retriever
+    moderator: Moderator
+    index: VectorIndex
+
+    @cached_property
+    def passwords(self) -> PasswordHasher:
+        """Hashes and verifies passwords."""
+        return PasswordHasher(self.settings.auth.hash_concurrency)
+
+    @cached_property
+    def tokens(self) -> AccessTokens:
+        """Issues and reads access tokens."""
+        return AccessTokens(self.settings.auth)
+
+    @cached_property
+    def limiter(self) -> RateLimiter:
+        """Counts requests."""
+        return RateLimiter(self.redis)
+
+
+@asynccontextmanager
+async def open_resources(
+    settings: Settings,
+    *,
+    chat_models: Mapping[str, ChatModel],
+    embedder: Embedder,
+    retriever: Retriever,
+    moderator: Moderator,
+    index: VectorIndex,
+) -> AsyncIterator[Resources]:
+    """Open database, Redis and storage around the given engines. Opening does not connect: `/readyz` says
+    what is there.
+
+    Raises:
+        ConfigurationError: a URL or the secret is missing.
+    """
+    async with AsyncExitStack() as stack:
+        database = _open_database(settings)
+        stack.push_async_callback(database.close)
+        redis = open_redis(_needed("LM_REDIS__URL", settings.redis.url))
+        stack.push_async_callback(redis.aclose)
+        storage = open_storage(storage_url(settings))
+        resources = Resources(
+            settings, database, redis, storage, chat_models, embedder, retriever, moderator, index
+        )
+        # A missing secret must stop the start, not the first log-in.
+        _ = resources.tokens
+        yield resources
+
+
+def storage_url(settings: Settings) -> str:
+    """Return where files are kept: the setting, else `files/` of the data folder."""
+    return settings.storage.url or (settings.data_dir.resolve() / "files").as_uri()
+
+
+def _open_database(settings: Settings) -> Database:
+    database = settings.database
+    engine = create_engine(
+        _needed("LM_DATABASE__URL", database.url),
+        pool_size=database.pool_size,
+        pool_timeout_s=database.pool_timeout_s,
+        statement_timeout_ms=database.statement_timeout_ms,
+    )
+    return Database(engine)
+
+
+def _needed(name: str, value: SecretStr | None) -> str:
+    if value is None:
+        raise ConfigurationError(
+            f"{name}: is needed here; `little-monster up` sets it for the embedded services"
+        )
+    return value.get_secret_value()

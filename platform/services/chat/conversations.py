@@ -1,0 +1,72 @@
+"""Conversations: begin, list, read, delete."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from little_monster.db.models.chat_conversations import ChatConversation, ContextType
+from little_monster.db.models.chat_messages import ChatMessage
+from little_monster.db.repositories import chat_conversations, chat_messages
+from little_monster.db.session import Database
+from little_monster.platform.errors import NotFound
+
+After = tuple[datetime, UUID] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """A conversation and a page of its messages, newest first."""
+
+    conversation: ChatConversation
+    messages: Sequence[ChatMessage]
+
+
+async def create_conversation(
+    database: Database, owner: UUID, *, title: str | None, context_type: ContextType
+) -> ChatConversation:
+    """Begin a conversation; without a title the first question will give it one."""
+    async with database.session(owner) as session:
+        return await chat_conversations.create(
+            session, user_id=owner, title=title or "", context_type=context_type
+        )
+
+
+async def list_conversations(
+    database: Database, owner: UUID, *, limit: int, after: After
+) -> list[ChatConversation]:
+    """Return at most `limit` conversations, the last active first, behind `after`."""
+    async with database.session(owner) as session:
+        return await chat_conversations.list(session, limit=limit, after=after)
+
+
+async def read_conversation(
+    database: Database, owner: UUID, conversation_id: UUID, *, limit: int, after: After
+) -> Transcript:
+    """Return the conversation with at most `limit` messages behind `after`.
+
+    Raises:
+        NotFound: there is none, or it is somebody else's.
+    """
+    async with database.session(owner) as session:
+        conversation = await chat_conversations.get(session, conversation_id)
+        if conversation is None:
+            raise no_conversation()
+        messages = await chat_messages.list(session, conversation_id, limit=limit, after=after)
+    return Transcript(conversation, messages)
+
+
+async def delete_conversation(database: Database, owner: UUID, conversation_id: UUID) -> None:
+    """Delete the conversation with its messages.
+
+    Raises:
+        NotFound: there is none, or it is somebody else's.
+    """
+    async with database.session(owner) as session:
+        if not await chat_conversations.delete(session, conversation_id):
+            raise no_conversation()
+
+
+def no_conversation() -> NotFound:
+    """Return the error for a conversation that is not there, or somebody else's."""
+    return NotFound("There is no such conversation.", code="conversation_not_found")

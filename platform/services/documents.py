@@ -1,0 +1,206 @@
+"""Documents: upload, list, read, search, delete."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+import structlog
+
+from little_monster.db.base import new_id
+from little_monster.db.models.document_chunks import DocumentChunk
+from little_monster.db.models.jobs import Job
+from little_monster.db.models.user_documents import EmbeddingStatus, FileType, Subject, UserDocument
+from little_monster.db.repositories import document_chunks, jobs, user_documents
+from little_monster.db.session import Database, Session
+from little_monster.platform.engines.protocols import Passage
+from little_monster.platform.errors import NotFound
+from little_monster.platform.resources import Resources
+
+INGEST = "ingest_document"
+"""Kind of the job that reads a document."""
+
+_log = structlog.get_logger(__name__)
+After = tuple[datetime, UUID] | None
+
+
+class IncomingFile(Protocol):
+    """A file that is still coming in. `chunks` can be read once; the other facts are known when it has
+    ended."""
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the file's bytes, checked on the way.
+
+        Raises:
+            ProblemError: the file is too large, empty, or not what it says it is.
+        """
+        ...
+
+    @property
+    def file_type(self) -> FileType: ...
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def content_hash(self) -> str: ...
+
+    @property
+    def title(self) -> str: ...
+
+    @property
+    def subject(self) -> Subject | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A stored document, the newest job on it, and whether it was `created` or had been there before."""
+
+    document: UserDocument
+    job: Job | None
+    created: bool
+
+
+async def upload_document(resources: Resources, owner: UUID, file: IncomingFile) -> Upload:
+    """Store the file, and then its row and the job that will read it, in one transaction.
+
+    The same bytes again give the document that is there, unless reading that one failed. Whatever goes
+    wrong, the stored file is removed again.
+
+    Raises:
+        ProblemError: what reading the file raised.
+        Unavailable: the storage or the database does not answer.
+    """
+    document_id = new_id()
+    key = f"{owner}/{document_id}/original"
+    kept = False
+    try:
+        await resources.storage.put(key, file.chunks())
+        upload = await _record(resources.database, owner, document_id, key, file)
+        kept = upload.created
+    finally:
+        if not kept:
+            await _discard(resources, key)
+    return upload
+
+
+async def _record(database: Database, owner: UUID, document_id: UUID, key: str, file: IncomingFile) -> Upload:
+    async with database.session(owner) as session:
+        known = await user_documents.find_by_hash(session, file.content_hash)
+        if known is not None and known.embedding_status != EmbeddingStatus.FAILED:
+            return Upload(known, await _newest_job(session, known.id), created=False)
+        document = await user_documents.create(
+            session,
+            document_id=document_id,
+            user_id=owner,
+            title=file.title,
+            file_type=file.file_type,
+            file_url=key,
+            file_size=file.size,
+            content_hash=file.content_hash,
+            subject=file.subject,
+        )
+        job = await jobs.create(session, user_id=owner, kind=INGEST, subject_id=document_id)
+        return Upload(document, job, created=True)
+
+
+async def _discard(resources: Resources, key: str) -> None:
+    """Remove a file that no row names; a request that is being cancelled still waits for it."""
+    try:
+        await asyncio.shield(asyncio.ensure_future(resources.storage.delete(key)))
+    except Exception:
+        # The error that led here is the one to tell; the file is an orphan that the log names.
+        _log.exception("stored_file_not_removed", key=key)
+
+
+async def list_documents(
+    database: Database,
+    owner: UUID,
+    *,
+    limit: int,
+    after: After,
+    status: EmbeddingStatus | None,
+    subject: Subject | None,
+) -> list[UserDocument]:
+    """Return at most `limit` documents, newest first, behind `after`."""
+    async with database.session(owner) as session:
+        return await user_documents.list(session, limit=limit, after=after, status=status, subject=subject)
+
+
+async def read_document(database: Database, owner: UUID, document_id: UUID) -> UserDocument:
+    """Return the document.
+
+    Raises:
+        NotFound: there is none, or it is somebody else's.
+    """
+    async with database.session(owner) as session:
+        return await _get(session, document_id)
+
+
+async def list_chunks(
+    database: Database, owner: UUID, document_id: UUID, *, limit: int, after: int | None
+) -> list[DocumentChunk]:
+    """Return at most `limit` passages in the document's order, behind the index `after`. Raises as
+    `read_document`."""
+    async with database.session(owner) as session:
+        await _get(session, document_id)
+        return await document_chunks.list(session, document_id, limit=limit, after=after)
+
+
+async def delete_document(resources: Resources, owner: UUID, document_id: UUID) -> None:
+    """Delete the document: its jobs are cancelled, then vectors, file, and at last the rows go.
+
+    The row goes last, so that a deletion that broke off can be repeated. Raises as `read_document`.
+    """
+    async with resources.database.session(owner) as session:
+        document = await _get(session, document_id)
+        await jobs.cancel_for(session, document_id)
+    await resources.index.delete_document(owner, document_id)
+    await resources.storage.delete(document.file_url)
+    async with resources.database.session(owner) as session:
+        await user_documents.delete(session, document_id)
+
+
+async def search_documents(
+    resources: Resources, owner: UUID, query: str, *, limit: int, document_ids: Sequence[UUID]
+) -> list[Passage]:
+    """Return at most `limit` passages, best first.
+
+    Raises:
+        NotFound: one of `document_ids` is missing, or somebody else's.
+        Unavailable: retrieval does not answer.
+    """
+    if document_ids:
+        async with resources.database.session(owner) as session:
+            await require_documents(session, document_ids)
+    return await resources.retriever.search(owner, query, limit=limit, document_ids=document_ids)
+
+
+async def require_documents(session: Session, document_ids: Sequence[UUID]) -> None:
+    """Return when all documents are the user's.
+
+    Raises:
+        NotFound: one of them is not.
+    """
+    wanted = set(document_ids)
+    if wanted and len(await user_documents.get_many(session, [*wanted])) != len(wanted):
+        raise no_document()
+
+
+def no_document() -> NotFound:
+    """Return the error for a document that is not there, or somebody else's."""
+    return NotFound("There is no such document.", code="document_not_found")
+
+
+async def _get(session: Session, document_id: UUID) -> UserDocument:
+    document = await user_documents.get(session, document_id)
+    if document is None:
+        raise no_document()
+    return document
+
+
+async def _newest_job(session: Session, document_id: UUID) -> Job | None:
+    found = await jobs.list(session, limit=1, subject_id=document_id)
+    return found[0] if found else None

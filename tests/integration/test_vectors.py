@@ -1,0 +1,198 @@
+"""One contract for both vector indexes: Qdrant Edge on disk, and the server's adapter."""
+
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+from qdrant_client import AsyncQdrantClient, models
+
+from little_monster.db.errors import DimensionMismatch, IndexUnavailable
+from little_monster.db.vectors.edge import EdgeIndex
+from little_monster.db.vectors.index import Point, VectorIndex
+from little_monster.db.vectors.server import QdrantIndex
+
+EAST, NORTH, NORTH_EAST = [1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.6, 0.8, 0.0, 0.0]
+
+pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning")
+
+
+class _Maker:
+    """Makes indexes over one and the same storage."""
+
+    def __init__(self, kind: str, folder: Path) -> None:
+        self.kind, self.folder = kind, folder
+        self.client = AsyncQdrantClient(":memory:")
+
+    def __call__(self, dimension: int = 4) -> VectorIndex:
+        if self.kind == "edge":
+            return EdgeIndex(self.folder, collection="passages", dimension=dimension)
+        return QdrantIndex(self.client, collection="passages", dimension=dimension)
+
+
+@pytest.fixture(params=["edge", "server"])
+def make_index(request, tmp_path):
+    return _Maker(request.param, tmp_path)
+
+
+@pytest.fixture
+async def index(make_index):
+    index = make_index()
+    yield index
+    await index.close()
+
+
+def point(owner: UUID, document_id: UUID, vector: list[float], **payload: object) -> Point:
+    return Point(uuid4(), owner, document_id, vector, payload)
+
+
+async def test_the_nearest_comes_first_with_its_payload(index):
+    owner, document = uuid4(), uuid4()
+    near = point(owner, document, NORTH_EAST, chunk_index=7, page=None)
+    await index.upsert([point(owner, document, EAST, chunk_index=1, page=3), near])
+    hits = await index.search(owner, NORTH, limit=5)
+    assert [hit.payload["chunk_index"] for hit in hits] == [7, 1]
+    assert (hits[0].id, hits[0].document_id) == (near.id, document)
+    assert hits[0].payload == {"chunk_index": 7, "page": None}
+    assert [round(hit.score, 5) for hit in hits] == [0.8, 0.0]
+
+
+async def test_an_owner_finds_and_counts_nobody_elses_points(index):
+    owner, other, document = uuid4(), uuid4(), uuid4()
+    mine = point(owner, document, EAST)
+    await index.upsert([mine, point(other, uuid4(), EAST), point(other, document, EAST)])
+    assert [hit.id for hit in await index.search(owner, EAST, limit=10)] == [mine.id]
+    assert await index.search(uuid4(), EAST, limit=10) == []
+    assert (await index.count(owner), await index.count(other), await index.count(uuid4())) == (1, 2, 0)
+
+
+async def test_naming_another_owners_document_finds_nothing(index):
+    owner, theirs = uuid4(), uuid4()
+    await index.upsert([point(uuid4(), theirs, EAST)])
+    assert await index.search(owner, EAST, limit=10, document_ids=[theirs]) == []
+    assert await index.count(owner, theirs) == 0
+
+
+async def test_an_owner_in_the_payload_changes_nothing(index):
+    owner, other = uuid4(), uuid4()
+    await index.upsert([point(owner, uuid4(), EAST, user_id=str(other))])
+    assert await index.count(other) == 0
+    assert await index.count(owner) == 1
+
+
+async def test_search_within_named_documents(index):
+    owner, first, second = uuid4(), uuid4(), uuid4()
+    await index.upsert([point(owner, document, EAST) for document in (first, second, uuid4())])
+    hits = await index.search(owner, EAST, limit=10, document_ids=[first, second])
+    assert {hit.document_id for hit in hits} == {first, second}
+    assert await index.count(owner, first) == 1
+
+
+async def test_limit(index):
+    owner = uuid4()
+    await index.upsert([point(owner, uuid4(), EAST) for _ in range(5)])
+    assert len(await index.search(owner, EAST, limit=3)) == 3
+
+
+async def test_writing_a_point_twice_changes_nothing(index):
+    owner = uuid4()
+    one = point(owner, uuid4(), EAST, chunk_index=1)
+    await index.upsert([one])
+    await index.upsert([one, one])
+    assert await index.count(owner) == 1
+    assert (await index.search(owner, EAST, limit=1))[0].payload == {"chunk_index": 1}
+
+
+async def test_no_points_are_fine(index):
+    await index.upsert([])
+    assert await index.count(uuid4()) == 0
+
+
+async def test_more_points_than_one_request_takes(index):
+    owner, document = uuid4(), uuid4()
+    await index.upsert([point(owner, document, EAST) for _ in range(600)])
+    assert await index.count(owner, document) == 600
+
+
+async def test_delete_takes_one_document_of_one_owner(index):
+    owner, other, document, kept = uuid4(), uuid4(), uuid4(), uuid4()
+    await index.upsert(
+        [
+            point(owner, document, EAST),
+            point(owner, document, NORTH),
+            point(owner, kept, EAST),
+            point(other, document, EAST),
+        ]
+    )
+    await index.delete_document(owner, document)
+    await index.delete_document(owner, document)
+    assert (await index.count(owner, document), await index.count(owner, kept)) == (0, 1)
+    assert await index.count(other, document) == 1
+
+
+async def test_a_vector_of_another_dimension_is_refused(index):
+    owner = uuid4()
+    with pytest.raises(DimensionMismatch, match="2 numbers"):
+        await index.upsert([point(owner, uuid4(), EAST), point(owner, uuid4(), [1.0, 0.0])])
+    with pytest.raises(DimensionMismatch, match="5 numbers"):
+        await index.search(owner, [1.0] * 5, limit=1)
+    assert await index.count(owner) == 0
+
+
+async def test_a_collection_of_another_dimension_is_refused_and_can_be_rebuilt(make_index):
+    owner, old = uuid4(), make_index(4)
+    await old.upsert([point(owner, uuid4(), EAST)])
+    if make_index.kind == "edge":
+        await old.close()
+    new = make_index(8)
+    with pytest.raises(DimensionMismatch, match="8"):
+        await new.check()
+    await new.rebuild()
+    await new.upsert([point(owner, uuid4(), [1.0] * 8)])
+    assert await new.count(owner) == 1
+    await new.close()
+
+
+async def test_a_second_opening_finds_what_the_first_wrote(make_index):
+    owner, first = uuid4(), make_index()
+    await first.check()
+    await first.upsert([point(owner, uuid4(), EAST)])
+    if make_index.kind == "edge":
+        await first.close()
+    second = make_index()
+    await second.check()
+    assert await second.count(owner) == 1
+    await second.close()
+
+
+async def test_an_alias_stands_for_its_collection():
+    client = AsyncQdrantClient(":memory:")
+    made = QdrantIndex(client, collection="passages-1", dimension=4)
+    owner = uuid4()
+    await made.upsert([point(owner, uuid4(), EAST)])
+    create = models.CreateAlias(collection_name="passages-1", alias_name="passages")
+    await client.update_collection_aliases([models.CreateAliasOperation(create_alias=create)])
+    assert await QdrantIndex(client, collection="passages", dimension=4).count(owner) == 1
+
+
+async def test_a_folder_in_use_is_unavailable(tmp_path):
+    first = EdgeIndex(tmp_path, collection="passages", dimension=4)
+    await first.check()
+    with pytest.raises(IndexUnavailable):
+        await EdgeIndex(tmp_path, collection="passages", dimension=4).check()
+    await first.close()
+
+
+async def test_large_collections_are_optimized(tmp_path):
+    index = EdgeIndex(tmp_path, collection="passages", dimension=4)
+    owner = uuid4()
+    await index.upsert([point(owner, uuid4(), EAST) for _ in range(300)])
+    await index.optimize()
+    assert await index.count(owner) == 300
+    await index.close()
+
+
+async def test_a_server_that_is_away_is_unavailable(unused_tcp_port):
+    index = QdrantIndex(f"http://127.0.0.1:{unused_tcp_port}", collection="passages", dimension=4)
+    with pytest.raises(IndexUnavailable):
+        await index.check()
+    await index.close()

@@ -1,0 +1,194 @@
+"""Every format becomes text with structure, and every bad file a reason."""
+
+import io
+import pickle
+import socket
+import zipfile
+
+import docx
+import pytest
+
+from little_monster.pipelines.stages.document import ParsedDocument
+from little_monster.pipelines.stages.parse import parse
+from little_monster.platform.errors import ReadFailure
+from tests.fixtures import documents
+
+
+def blocks(document: ParsedDocument) -> list[tuple[str, int, str]]:
+    return [(block.kind, block.level, document.text[block.start : block.end]) for block in document.blocks]
+
+
+def code_of(content: bytes, file_type: str, **limits: int) -> str:
+    with pytest.raises(ReadFailure) as failure:
+        parse(content, file_type, **limits)
+    assert failure.value.reason.endswith(".")
+    return failure.value.code
+
+
+class TestPdf:
+    def test_pages_blocks_and_properties(self) -> None:
+        document = parse(documents.pdf(), "pdf")
+        assert (document.title, document.author) == ("Biology for beginners", "R. Franklin")
+        assert document.page_count == 3
+        assert [page.number for page in document.pages] == [1, 2, 3]
+        for page, (heading, text) in zip(document.pages, documents.PDF_PAGES, strict=True):
+            on_page = document.text[page.start : page.end]
+            assert on_page.startswith(f"{page.number} {heading}\n\n")
+            assert text.split(". ")[0] in " ".join(on_page.split())
+        assert [block[:2] for block in blocks(document)] == [("heading", 1), ("paragraph", 0)] * 3
+
+    def test_textless_pages_are_named(self) -> None:
+        document = parse(documents.pdf((*documents.PDF_PAGES, documents.BLANK_PAGE)), "pdf")
+        assert document.page_count == 4
+        assert document.textless_pages == (4,)
+
+    def test_one_that_only_forbids_changes_is_read(self) -> None:
+        assert parse(documents.encrypted_pdf(user_password=""), "pdf").page_count == 3
+
+    @pytest.mark.parametrize(
+        ("content", "code"),
+        [
+            (b"", "empty_file"),
+            (b"%PDF-1.7 and nothing of the kind", "pdf_damaged"),
+            (documents.encrypted_pdf(), "pdf_encrypted"),
+            (documents.scanned_pdf(), "no_text"),
+            *[(documents.truncated_pdf(share), "pdf_damaged") for share in (0.05, 0.3, 0.6, 0.9, 0.99)],
+        ],
+    )
+    def test_bad_files(self, content: bytes, code: str) -> None:
+        assert code_of(content, "pdf") == code
+
+    def test_a_repaired_but_incomplete_file_is_refused(self) -> None:
+        whole = documents.pdf()
+        # PDFium opens this one: it finds the objects without their table.
+        assert code_of(whole[: whole.rindex(b"xref")] + b"trailer<</Root 1 0 R>>", "pdf") == "pdf_damaged"
+
+    def test_too_many_pages(self) -> None:
+        assert code_of(documents.pdf(), "pdf", max_pages=2) == "too_many_pages"
+
+
+class TestDocx:
+    def test_headings_lists_tables_and_properties(self) -> None:
+        document = parse(documents.docx_file(), "docx")
+        assert (document.title, document.author, document.page_count) == ("Chemistry", "M. Curie", None)
+        assert blocks(document) == [
+            ("heading", 1, "Atoms"),
+            ("paragraph", 0, "An atom has a nucleus. Electrons surround it."),
+            ("heading", 2, "Isotopes"),
+            ("paragraph", 0, "Isotopes differ in the number of neutrons."),
+            ("list", 0, "carbon-12"),
+            ("list", 0, "carbon-14"),
+            ("table", 0, "element | symbol\nradium | Ra"),
+            ("heading", 1, "Bonds"),
+            ("paragraph", 0, "A covalent bond shares electrons."),
+        ]
+
+    @pytest.mark.parametrize(
+        ("content", "code"),
+        [
+            (b"", "empty_file"),
+            (b"this is no zip", "docx_damaged"),
+            (documents.docx_file()[:2000], "docx_damaged"),
+            (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(512), "docx_encrypted"),
+        ],
+    )
+    def test_bad_files(self, content: bytes, code: str) -> None:
+        assert code_of(content, "docx") == code
+
+    @pytest.mark.parametrize("names", [["a.txt"], ["[Content_Types].xml"]])
+    def test_another_zip(self, names: list[str]) -> None:
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as archive:
+            for name in names:
+                archive.writestr(name, "x")
+        assert code_of(buffer.getvalue(), "docx") == "docx_damaged"
+
+    def test_without_text(self) -> None:
+        buffer = io.BytesIO()
+        docx.Document().save(buffer)
+        assert code_of(buffer.getvalue(), "docx") == "no_text"
+
+    def test_a_bomb_is_not_unpacked(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("little_monster.pipelines.stages.docx.MAX_UNPACKED_BYTES", 1000)
+        assert code_of(documents.docx_file(), "docx") == "docx_too_large"
+
+
+class TestMarkdown:
+    def test_structure_and_front_matter(self) -> None:
+        document = parse(documents.MARKDOWN.encode(), "markdown")
+        assert (document.title, document.author) == ("Notes on algorithms", "Ada")
+        assert blocks(document) == [
+            ("heading", 1, "Sorting"),
+            ("paragraph", 0, "Sorting puts items in order. See this page."),
+            ("heading", 2, "Merge sort"),
+            ("paragraph", 0, "It needs O(n log n) comparisons, e.g. 24 for eight items."),
+            ("list", 0, "split the list"),
+            ("list", 0, "sort both halves"),
+            ("code", 0, "def merge(left, right):\n    # not a heading\n    return sorted(left + right)"),
+            ("table", 0, "case | cost\nbest | n log n"),
+            ("heading", 1, "Searching"),
+            ("paragraph", 0, "Binary search halves the list in each step."),
+        ]
+
+    def test_the_first_heading_is_the_title(self) -> None:
+        assert parse(b"## Small\n\n# Large\n\ntext", "md").title == "Large"
+
+    @pytest.mark.parametrize("content", [b" \n\n", b"---\ntitle: x\n---\n", b"![](figure.png)"])
+    def test_without_text(self, content: bytes) -> None:
+        assert code_of(content, "md") == "no_text"
+
+    def test_no_network_is_needed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(*_: object) -> None:
+            raise AssertionError("a parser opened a connection")
+
+        monkeypatch.setattr(socket.socket, "connect", refuse)
+        parse(b"# Title\n\nSome text, and more of it here.", "md")
+        parse(documents.docx_file(), "docx")
+
+
+class TestText:
+    @pytest.mark.parametrize(
+        "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252"]
+    )
+    def test_encodings(self, encoding: str) -> None:
+        text = "Die Zelle enthält „Mitochondrien“.\r\n\r\nSie erzeugen Energie - überall."
+        document = parse(text.encode(encoding), "txt")
+        assert document.text == "Die Zelle enthält „Mitochondrien“.\n\nSie erzeugen Energie - überall."
+
+    def test_other_scripts(self) -> None:
+        assert parse("細胞は生命の単位です。".encode("utf-16"), "txt").text == "細胞は生命の単位です。"
+
+    def test_nuls_are_removed(self) -> None:
+        assert parse(b"Zero\x00 and " + b"more text " * 20, ".TXT").text.startswith("Zero and more")
+
+    def test_paragraphs(self) -> None:
+        document = parse(b"one\ntwo\n \n\n\nthree\n", "txt")
+        assert blocks(document) == [("paragraph", 0, "one\ntwo"), ("paragraph", 0, "three")]
+
+    @pytest.mark.parametrize(
+        ("content", "code"),
+        [
+            (b"", "empty_file"),
+            (b" \n\t\n", "no_text"),
+            (b"\xef\xbb\xbf", "no_text"),
+            (bytes(range(256)) * 20, "text_encoding"),
+            (b"\x89PNG\r\n\x1a\n" + bytes(1000), "text_encoding"),
+            (b"\xff\xfea", "text_encoding"),
+        ],
+    )
+    def test_bad_files(self, content: bytes, code: str) -> None:
+        assert code_of(content, "txt") == code
+
+
+def test_unknown_type() -> None:
+    assert code_of(b"x", "exe") == "unknown_file_type"
+
+
+def test_a_path_is_read(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "a.txt").write_text("Some text.")
+    assert parse(tmp_path / "a.txt", "txt").text == "Some text."
+
+
+def test_failures_cross_processes() -> None:
+    failure = pickle.loads(pickle.dumps(ReadFailure("no_text", "None.")))
+    assert (failure.code, failure.reason) == ("no_text", "None.")

@@ -1,0 +1,89 @@
+import time
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from argon2 import extract_parameters
+from pydantic import SecretStr
+
+from little_monster.platform.errors import ConfigurationError, Forbidden, Unauthenticated
+from little_monster.platform.permissions import ADMIN, MODERATOR, STUDENT, require_role
+from little_monster.platform.security import (
+    AccessTokens,
+    PasswordHasher,
+    Principal,
+    digest_refresh_token,
+    new_refresh_token,
+)
+from little_monster.platform.settings import AuthSettings
+
+
+async def test_password_hash_has_the_parameters_of_owasp() -> None:
+    encoded = await PasswordHasher(2).hash("correct horse")
+    found = extract_parameters(encoded)
+    assert encoded.startswith("$argon2id$")
+    assert (found.memory_cost, found.time_cost, found.parallelism) == (19 * 1024, 2, 1)
+
+
+async def test_verify() -> None:
+    hasher = PasswordHasher(2)
+    encoded = await hasher.hash("correct horse")
+    assert await hasher.verify(encoded, "correct horse")
+    assert not await hasher.verify(encoded, "wrong horse")
+    assert not await hasher.verify(None, "correct horse")
+    assert not await hasher.verify("not a hash", "correct horse")
+
+
+async def test_unknown_user_costs_as_much_as_a_wrong_password() -> None:
+    hasher = PasswordHasher(1)
+    await hasher.warm_up()
+    encoded = await hasher.hash("correct horse")
+    # The best of several, as other work on the machine only adds time.
+    wrong = min([await _seconds(hasher, encoded) for _ in range(7)])
+    unknown = min([await _seconds(hasher, None) for _ in range(7)])
+    assert 0.5 < unknown / wrong < 2
+
+
+def test_refresh_tokens_are_random_and_kept_as_a_digest() -> None:
+    token = new_refresh_token()
+    assert len(token) == 43
+    assert token != new_refresh_token()
+    assert len(digest_refresh_token(token)) == 32
+
+
+@pytest.mark.parametrize("secret", [None, SecretStr("short")])
+def test_secret_must_be_long(secret: SecretStr | None) -> None:
+    with pytest.raises(ConfigurationError, match="LM_AUTH__SECRET"):
+        AccessTokens(AuthSettings(secret=secret))
+
+
+def test_remembered_token_expires_all_the_same() -> None:
+    tokens = AccessTokens(AuthSettings(secret=SecretStr("a" * 32)))
+    # Its expiry is a whole second, so that it lives between one and two seconds from now.
+    token = tokens.issue(
+        Principal(uuid4(), STUDENT), datetime.now(UTC) - tokens.lifetime + timedelta(seconds=2)
+    )
+    assert tokens.read(token) is tokens.read(token)
+    time.sleep(2.1)
+    with pytest.raises(Unauthenticated):
+        tokens.read(token)
+
+
+def test_pseudonym_is_stable_and_depends_on_the_secret() -> None:
+    one = AccessTokens(AuthSettings(secret=SecretStr("a" * 32)))
+    other = AccessTokens(AuthSettings(secret=SecretStr("b" * 32)))
+    user_id = uuid4()
+    assert one.pseudonym(user_id) == one.pseudonym(user_id) != other.pseudonym(user_id)
+
+
+@pytest.mark.parametrize(("role", "needed"), [(STUDENT, MODERATOR), (MODERATOR, ADMIN), ("unknown", STUDENT)])
+def test_lower_roles_are_refused(role: str, needed: str) -> None:
+    require_role(Principal(uuid4(), ADMIN), needed)
+    with pytest.raises(Forbidden):
+        require_role(Principal(uuid4(), role), needed)
+
+
+async def _seconds(hasher: PasswordHasher, encoded: str | None) -> float:
+    started = time.perf_counter()
+    await hasher.verify(encoded, "wrong horse")
+    return time.perf_counter() - started
