@@ -101,8 +101,7 @@ class _Packer:
 
     def _end(self, first: int) -> tuple[int, int]:
         end = self._without_headings(first, self._fill(first))
-        # Sums of tokens are close, but some tokenizers join over the bounds of pieces: only the whole is
-        # exact.
+        # Sums are close, but some tokenizers join over the bounds of pieces: only the whole is exact.
         while (count := self._count(first, end)) > self._size.size and end - first > 1:
             end -= 1
         return end, count

@@ -89,7 +89,8 @@ class ApiClient:
                     await response.aread()
                     raise ApiProblem.of(response)
                 async for event in EventSource(response).aiter_sse():
-                    yield StreamEvent(event.event, json.loads(event.data))
+                    if event.data:  # `retry:` alone is no event.
+                        yield StreamEvent(event.event, json.loads(event.data))
 
     async def _json(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         body: dict[str, Any] = (await self._authorised(method, path, **options)).json()

@@ -21,11 +21,13 @@ def deploy(
 ) -> None:
     """Deploy the graph again to the stack that runs: only what changed in the configuration is touched."""
     session = open_session()
-    if read_instance(session.data) is None:
-        raise StartupError("graph", f"nothing runs on {session.data.root}", "`make up` starts it")
+    instance = read_instance(session.data)
+    if instance is None or instance.state != "ready":
+        raise StartupError("graph", f"nothing is ready on {session.data.root}", "`make up` starts it")
     ray = Ray(session.data, session.settings.runtime)
-    graph = read_serve_config(config or session.settings.runtime.serve_config, ray.ports.http)
-    with ray.dashboard() as dashboard, output.status("deploying") as status:
+    # The ports are those of the stack that runs, whatever the settings of this terminal say.
+    graph = read_serve_config(config or session.settings.runtime.serve_config, instance.ports["HTTP API"])
+    with ray.dashboard(instance.urls["dashboard"]) as dashboard, output.status("deploying") as status:
         apply_graph(dashboard, graph, ray.serve_logs)
         wait_for_graph(dashboard, Waiter(), status.update, ray.serve_logs)
     output.print("[green]✓[/] The graph runs")

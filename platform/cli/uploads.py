@@ -98,7 +98,7 @@ async def _upload(client: ApiClient, path: Path, title: str | None, progress: Pr
         document, job = body["document"], body.get("job")
         if job is not None and job["status"] not in _ENDED:
             document = await _follow(client, document["id"], job["id"], progress, bar)
-        result = _result(path, document, was_there=status == 200 and job is None)
+        result = _result(path, document, was_there=status == 200)
     except OSError as error:
         result = UploadResult(path, "failed", error.strerror or str(error))
     except ApiProblem as problem:
@@ -132,7 +132,8 @@ def _result(path: Path, document: dict[str, object], *, was_there: bool) -> Uplo
 
 def _size(document: dict[str, object]) -> str:
     pages = f"{document['pages']} pages, " if document.get("pages") else ""
-    return f"{pages}{document.get('chunk_count')} passages"
+    count = document.get("chunk_count")
+    return f"{pages}{count} passage{'' if count == 1 else 's'}"
 
 
 def _progress(console: Console) -> Progress:

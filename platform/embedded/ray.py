@@ -50,10 +50,10 @@ class Ray:
     def dashboard_url(self) -> str:
         return f"http://127.0.0.1:{self.ports.dashboard}"
 
-    def dashboard(self) -> httpx.Client:
-        """Return a client of the dashboard's REST interface, which wants the cluster's token."""
+    def dashboard(self, url: str | None = None) -> httpx.Client:
+        """Return a client of the dashboard (at another address) that shows it the cluster's token."""
         return httpx.Client(
-            base_url=self.dashboard_url, headers={"Authorization": f"Bearer {self._token}"}, timeout=30
+            base_url=url or self.dashboard_url, headers={"Authorization": f"Bearer {self._token}"}, timeout=30
         )
 
     def environment(self) -> dict[str, str]:

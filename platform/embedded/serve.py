@@ -51,7 +51,12 @@ def apply_graph(dashboard: httpx.Client, config: dict[str, Any], logs: Path) -> 
     Raises:
         StartupError: Serve refuses the configuration.
     """
-    response = dashboard.put(_PATH, json=config, timeout=120)
+    try:
+        response = dashboard.put(_PATH, json=config, timeout=120)
+    except httpx.HTTPError as error:
+        raise StartupError(
+            STAGE, f"Ray's dashboard does not answer: {error}", f"read the logs in {logs}"
+        ) from None
     if response.is_error:
         reason = _summary(response.text)
         raise StartupError(

@@ -237,7 +237,10 @@ class Supervisor:
         if worker.running():
             backoff.alive()
         elif backoff.due():
-            self._console.print(f"[yellow]The worker ended ({worker.last_words()}); it is started again.[/]")
+            why = worker.last_words()[:120]
+            self._console.print(
+                "[yellow]The worker ended and is started again.[/] Its last words:", why, soft_wrap=True
+            )
             self._start_worker()
 
     def _stop(self) -> None:

@@ -130,7 +130,13 @@ async def test_an_api_that_is_away_says_how_to_start_it() -> None:
 
 
 async def test_events_come_by_name_and_heartbeats_do_not() -> None:
-    text = 'event: delta\ndata: {"text": "Hi"}\n\n: heartbeat\n\nid: 2\nevent: done\ndata: {}\n\n'
+    frames = [
+        "retry: 2000",
+        'event: delta\ndata: {"text": "Hi"}',
+        ": heartbeat",
+        "id: 2\nevent: done\ndata: {}",
+    ]
+    text = "".join(f"{frame}\n\n" for frame in frames)
     headers = {"content-type": "text/event-stream"}
     async with client(lambda _: httpx.Response(200, text=text, headers=headers), keeper()) as api:
         events = [(event.name, event.data) async for event in api.stream("/a", {})]

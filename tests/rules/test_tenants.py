@@ -1,0 +1,14 @@
+"""Each table belongs to somebody: a new one cannot be added without its policies."""
+
+from little_monster.db import models
+from little_monster.db.base import Base
+from little_monster.db.policies.tenancy import TENANT_TABLES
+
+# What tells no user's secrets, each with its reason.
+WITHOUT_TENANT: set[str] = set()
+
+
+def test_every_table_has_policies() -> None:
+    """tests/integration/test_rls.py then proves what the policies of each do."""
+    assert models
+    assert set(Base.metadata.tables) == {"users", *TENANT_TABLES} | WITHOUT_TENANT
