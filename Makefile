@@ -70,7 +70,7 @@ test: lint types  ## Everything: lint, types, rules, unit, integration, serve
 	$(call header,Rules; unit and integration tests)
 	@$(BIN)/python -m pytest tests/rules tests/unit tests/integration
 	$(call header,Serve tests (a Ray cluster of their own))
-	@$(BIN)/python -m pytest tests/serve
+	@$(BIN)/python -m pytest tests/serve tests/gpu
 
 lint: $(DEV_STAMP)  ## Style (ruff)
 	$(call header,Lint)
@@ -91,7 +91,7 @@ integration: $(DEV_STAMP)  ## Tests against real PostgreSQL, Valkey and Qdrant E
 	@$(BIN)/python -m pytest tests/integration
 
 serve: $(DEV_STAMP)  ## Tests of the graph on Ray Serve, with the real small models
-	@$(BIN)/python -m pytest tests/serve
+	@$(BIN)/python -m pytest tests/serve tests/gpu
 
 bench: $(DEV_STAMP)  ## Measure against bare vLLM and bare FastAPI; writes the results page
 	@$(BIN)/python -m tests.benchmarks

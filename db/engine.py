@@ -35,6 +35,14 @@ class TenantConnection(asyncpg.Connection):
             self.next_user = None
         return await super().execute(query, *args, **options)
 
+    async def fetch_as(self, user_id: UUID | None, query: str, *args: Any) -> asyncpg.Record | None:
+        """Return one row as `user_id`, in a read-only transaction of its own: three round trips."""
+        self.next_user = user_id
+        await self.execute("BEGIN READ ONLY;")
+        record = await self.fetchrow(query, *args)
+        await self.execute("COMMIT;")
+        return record
+
 
 def create_engine(
     url: str, *, pool_size: int = 10, pool_timeout_s: float = 5.0, statement_timeout_ms: int = 15_000

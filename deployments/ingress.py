@@ -7,6 +7,8 @@ from fastapi import FastAPI
 from ray import serve
 from ray.serve.deployment import Application
 from ray.serve.handle import DeploymentHandle
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from little_monster.deployments import handles
 from little_monster.deployments.options import OpenAIModel
@@ -39,7 +41,9 @@ class Ingress:
         settings = load_settings()
         setup_logs(settings.telemetry)
         setup_telemetry(settings.telemetry, service=NAME)
-        return create_app(self._resources)
+        app = create_app(self._resources)
+        app.add_middleware(_WithoutRequestId)
+        return app
 
     @asynccontextmanager
     async def _resources(self) -> AsyncIterator[Resources]:
@@ -52,6 +56,21 @@ class Ingress:
             index=handles.vector_index(self._retrieval),
         ) as resources:
             yield resources
+
+
+class _WithoutRequestId:
+    """Leaves the request id to Serve, which appends the same id to every answer, there or not."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_without(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                del MutableHeaders(scope=message)["X-Request-ID"]
+            await send(message)
+
+        await self._app(scope, receive, send_without)
 
 
 def _chat_model(model: DeploymentHandle | OpenAIModel) -> ChatModel:

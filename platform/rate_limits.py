@@ -1,26 +1,53 @@
-"""How often somebody may do something: a sliding window counter in Redis, shared by all replicas."""
+"""How often somebody may do something: a sliding window counter in Redis, shared by all replicas.
 
+The count of the last minute is that of this window and, of the window before it, the share that still lies
+within the minute. Refused requests do not count. Redis computes it all, by its own clock.
+"""
+
+import asyncio
 import math
-import time
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
-from limits import RateLimitItemPerMinute
-from limits.aio.storage import RedisStorage
-from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from redis.asyncio import Redis
 
 from little_monster.platform.cache import REDIS_AWAY
 
 WINDOW_S = 60
+MAX_BATCH = 64
+
+# For each key and its limit: how many more may pass, -1 where this one may not, and in how many milliseconds
+# that changes for the better. A key holds the number of its window and the counts of that and the one before.
+_COUNT = """
+local time, width, answers = redis.call('TIME'), tonumber(ARGV[1]), {}
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local window, left = math.floor(now / width), width - now % width
+for i, key in ipairs(KEYS) do
+    local held = redis.call('HMGET', key, 'window', 'count', 'before')
+    local age = window - (tonumber(held[1]) or 0)
+    local count, before = tonumber(held[2]) or 0, tonumber(held[3]) or 0
+    if age == 1 then count, before = 0, count elseif age ~= 0 then count, before = 0, 0 end
+    local free, wait = tonumber(ARGV[i + 1]) - math.floor(before * left / width) - count, left
+    if free > 0 then
+        redis.call('HSET', key, 'window', window, 'count', count + 1, 'before', before)
+        redis.call('PEXPIRE', key, width + left)
+    elseif free + math.floor(before * left / width) > 0 then
+        wait = left - width * (free + math.floor(before * left / width)) / before
+    end
+    answers[2 * i - 1], answers[2 * i] = math.max(free, 0) - 1, math.ceil(wait)
+end
+return answers
+"""
 
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Whether a request may pass: `remaining` of `limit` requests are left, all are back after `reset_s`
-    seconds."""
+    """Whether a request may pass: `remaining` of `limit` requests are left. `reset_s` is in how many seconds
+    the next one may pass when this one may not, else in how many this window ends."""
 
     name: str
     allowed: bool
@@ -29,23 +56,62 @@ class Decision:
     reset_s: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Hit:
+    """A request that waits to be counted; `answer` gets what is left (-1: refused) and milliseconds."""
+
+    key: str
+    limit: int
+    answer: asyncio.Future[tuple[int, int]]
+
+
 class RateLimiter:
-    """Counts requests by name and key over one minute."""
+    """Counts requests by name and key over one minute. Requests that come together are counted together, in
+    one round trip."""
 
     def __init__(self, redis: Redis) -> None:
-        self._storage = RedisStorage(
-            "redis://", implementation="redispy", connection_pool=redis.connection_pool, key_prefix="lm:rate"
-        )
-        self._window = SlidingWindowCounterRateLimiter(self._storage)
+        self._count = redis.register_script(_COUNT)
+        self._waiting: deque[_Hit] = deque()
+        self._sender: asyncio.Task[None] | None = None
 
     async def hit(self, name: str, key: str, per_minute: int) -> Decision | None:
         """Count one request; None when Redis is away, as an answer matters more than a count then."""
-        item = RateLimitItemPerMinute(per_minute, namespace=name)
+        loop = asyncio.get_running_loop()
+        hit = _Hit(f"lm:rate:{name}:{key}", per_minute, loop.create_future())
+        self._waiting.append(hit)
+        if self._sender is None:
+            self._sender = loop.create_task(self._send())
         try:
-            allowed = await self._window.hit(item, key)
-            stats = await self._window.get_window_stats(item, key)
+            left, wait_ms = await hit.answer
         except REDIS_AWAY as error:
             _log.warning("rate_limit_skipped", limit=name, error=type(error).__name__)
             return None
-        reset_s = max(1, math.ceil(stats.reset_time - time.time()))
-        return Decision(name, allowed, per_minute, max(0, stats.remaining), min(reset_s, WINDOW_S))
+        return Decision(name, left >= 0, per_minute, max(0, left), max(1, math.ceil(wait_ms / 1000)))
+
+    async def _send(self) -> None:
+        """Count what waits, and then what came meanwhile. No request's own task does it, as it may be
+        cancelled."""
+        batch: list[_Hit] = []
+        try:
+            while self._waiting:
+                batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_BATCH))]
+                await self._answer(batch)
+        finally:
+            self._sender = None
+            for hit in (*batch, *self._waiting):
+                hit.answer.cancel()
+            self._waiting.clear()
+
+    async def _answer(self, batch: Sequence[_Hit]) -> None:
+        try:
+            answers = await self._count(
+                keys=[hit.key for hit in batch], args=[WINDOW_S * 1000, *(hit.limit for hit in batch)]
+            )
+        except Exception as error:
+            for hit in batch:
+                if not hit.answer.done():
+                    hit.answer.set_exception(error)
+            return
+        for hit, left, wait_ms in zip(batch, answers[::2], answers[1::2], strict=True):
+            if not hit.answer.done():
+                hit.answer.set_result((left, wait_ms))

@@ -14,8 +14,11 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, case, func, select, text, update
 
 from little_monster.db.models.jobs import Job, JobStatus
+from little_monster.db.reads import ByKey
 from little_monster.db.repositories.rows import After, Rows, changed, insert, newest_first
-from little_monster.db.session import Session
+from little_monster.db.session import Database, Session
+
+_BY_ID = ByKey(Job)
 
 CHANNEL = "jobs"
 """The channel of `db.listen` that hears the kind of each job that is queued."""
@@ -53,6 +56,11 @@ async def create(
 async def get(session: Session, job_id: UUID) -> Job | None:
     """Return the job; None also for somebody else's."""
     return await session.get(Job, job_id)
+
+
+async def read(database: Database, owner: UUID, job_id: UUID) -> Job | None:
+    """Return the job as `get` does, in a transaction of its own."""
+    return await database.read(owner, _BY_ID, job_id)
 
 
 async def list(

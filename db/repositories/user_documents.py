@@ -9,8 +9,11 @@ from sqlalchemy import delete as sql_delete
 from sqlalchemy import select, update
 
 from little_monster.db.models.user_documents import EmbeddingStatus, FileType, Subject, UserDocument
+from little_monster.db.reads import ByKey
 from little_monster.db.repositories.rows import After, Rows, changed, insert, newest_first
-from little_monster.db.session import Session
+from little_monster.db.session import Database, Session
+
+_BY_ID = ByKey(UserDocument)
 
 
 async def create(
@@ -46,6 +49,11 @@ async def create(
 async def get(session: Session, document_id: UUID) -> UserDocument | None:
     """Return the document; None also for somebody else's."""
     return await session.get(UserDocument, document_id)
+
+
+async def read(database: Database, owner: UUID, document_id: UUID) -> UserDocument | None:
+    """Return the document as `get` does, in a transaction of its own."""
+    return await database.read(owner, _BY_ID, document_id)
 
 
 async def get_many(session: Session, document_ids: Sequence[UUID]) -> Rows[UserDocument]:

@@ -7,8 +7,11 @@ from uuid import UUID
 from sqlalchemy import func, select, text, update
 
 from little_monster.db.models.users import User, UserRole
+from little_monster.db.reads import ByKey
 from little_monster.db.repositories.rows import changed, insert
-from little_monster.db.session import Session
+from little_monster.db.session import Database, Session
+
+_BY_ID = ByKey(User)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,11 @@ class Login:
 async def get(session: Session, user_id: UUID) -> User | None:
     """Return the user; None also for somebody else."""
     return await session.get(User, user_id)
+
+
+async def read(database: Database, user_id: UUID) -> User | None:
+    """Return the user, in a transaction of its own; as the user, who sees nobody else."""
+    return await database.read(user_id, _BY_ID, user_id)
 
 
 async def create(

@@ -13,6 +13,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from little_monster.platform.embedded.process import Stopped
+
 TITLES = {
     "machine": "Check the machine",
     "model": "Prepare the chat model",
@@ -75,6 +77,10 @@ class Board:
             self._stages[name] = stage
         try:
             yield stage
+        except Stopped:
+            stage.note = "stopped"
+            self._end(stage, "[dim]·[/]")
+            raise
         except BaseException:
             self._end(stage, "[red]✗[/]")
             raise

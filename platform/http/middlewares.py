@@ -22,7 +22,8 @@ from little_monster.platform.telemetry import server_span, trace_headers, trace_
 
 REQUEST_ID = "X-Request-ID"
 UPLOAD_PATH = "/api/v1/documents/upload"
-UPLOAD_SLACK_BYTES = 64 * 1024
+# More than a server reads at once, so that the upload route sees its own limit passed first.
+UPLOAD_SLACK_BYTES = 2**20
 # The status that a log has of a request whose client went before the first byte of the answer.
 CLIENT_GONE = 499
 

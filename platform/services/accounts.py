@@ -105,8 +105,7 @@ async def get_user(resources: Resources, principal: Principal) -> User:
     Raises:
         Unauthenticated: it was deleted after the token was issued.
     """
-    async with resources.database.session(principal.user_id) as session:
-        user = await users.get(session, principal.user_id)
+    user = await users.read(resources.database, principal.user_id)
     if user is None:
         raise invalid_token()
     return user

@@ -135,8 +135,10 @@ async def read_document(database: Database, owner: UUID, document_id: UUID) -> U
     Raises:
         NotFound: there is none, or it is somebody else's.
     """
-    async with database.session(owner) as session:
-        return await _get(session, document_id)
+    document = await user_documents.read(database, owner, document_id)
+    if document is None:
+        raise no_document()
+    return document
 
 
 async def list_chunks(

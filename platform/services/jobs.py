@@ -20,8 +20,7 @@ async def get_job(resources: Resources, principal: Principal, job_id: UUID) -> J
     Raises:
         NotFound: there is none, or it is somebody else's.
     """
-    async with resources.database.session(principal.user_id) as session:
-        job = await jobs.get(session, job_id)
+    job = await jobs.read(resources.database, principal.user_id, job_id)
     if job is None:
         raise NotFound("There is no such job.")
     return job

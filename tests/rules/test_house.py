@@ -25,7 +25,7 @@ PLACES = {
     "qdrant_client": ("db/vectors/",),
     "qdrant_edge": ("db/vectors/",),
     "fastapi": ("platform/http/", "deployments/ingress.py"),
-    "starlette": ("platform/http/",),
+    "starlette": ("platform/http/", "deployments/ingress.py"),
     "redis": ("platform/",),
     "typer": ("platform/cli/",),
     "rich": ("platform/cli/", "platform/embedded/"),

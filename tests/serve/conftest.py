@@ -110,16 +110,15 @@ def new_client(stack: RunningStack) -> Callable[[], httpx.Client]:
     """Make a client of a new account."""
 
     def make() -> httpx.Client:
-        client = httpx.Client(base_url=stack.url, timeout=120)
         body = {
             "email": f"{secrets.token_hex(6)}@example.org",
             "password": secrets.token_urlsafe(16),
             "display_name": "Test",
         }
-        answer = client.post("/api/v1/auth/register", json=body)
+        answer = httpx.post(f"{stack.url}/api/v1/auth/register", json=body, timeout=30)
         assert answer.status_code == 201, answer.text
-        client.headers["Authorization"] = f"Bearer {answer.json()['tokens']['access_token']}"
-        return client
+        headers = {"Authorization": f"Bearer {answer.json()['tokens']['access_token']}"}
+        return httpx.Client(base_url=stack.url, headers=headers, timeout=120)
 
     return make
 

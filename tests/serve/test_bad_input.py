@@ -132,7 +132,9 @@ def test_a_forged_token(client: httpx.Client) -> None:
     _, payload, signature = token.split(".")
     none = base64.urlsafe_b64encode(json.dumps({"alg": "none", "typ": "JWT"}).encode()).decode().rstrip("=")
     for forged in (f"{none}.{payload}.", f"{none}.{payload}.{signature}", token[:-4] + "AAAA", "garbage", ""):
-        answer = httpx.get(f"{client.base_url}api/v1/users/me", headers={"Authorization": f"Bearer {forged}"})
+        answer = httpx.get(
+            client.base_url.join("/api/v1/users/me"), headers={"Authorization": f"Bearer {forged}"}
+        )
         _problem(answer, 401, "unauthenticated")
 
 

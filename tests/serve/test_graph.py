@@ -68,10 +68,20 @@ def _running_requests(stack: RunningStack) -> float:
     )
     total = 0.0
     for target in json.loads(discovery.read_text())[0]["targets"]:
-        for line in httpx.get(f"http://{target}/metrics").text.splitlines():
-            if line.startswith("ray_vllm_num_requests_running"):
-                total += float(line.rsplit(" ", 1)[1])
+        total += sum(
+            float(line.rsplit(" ", 1)[1])
+            for line in _metrics_of(target)
+            if line.startswith("ray_vllm_num_requests_running")
+        )
     return total
+
+
+def _metrics_of(target: str) -> list[str]:
+    try:
+        return httpx.get(f"http://{target}/metrics").text.splitlines()
+    except httpx.ConnectError:
+        # Ray also lists a metrics endpoint of its autoscaler, which does not run without one.
+        return []
 
 
 def _eventually(condition, seconds: float) -> bool:

@@ -16,7 +16,9 @@ QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
 def api(client: httpx.Client) -> Iterator[openai.OpenAI]:
     """An OpenAI client whose key is an access token."""
     key = client.headers["Authorization"].removeprefix("Bearer ")
-    with openai.OpenAI(base_url=f"{client.base_url}v1", api_key=key, max_retries=0, timeout=120) as api:
+    with openai.OpenAI(
+        base_url=str(client.base_url.join("/v1")), api_key=key, max_retries=0, timeout=120
+    ) as api:
         yield api
 
 
@@ -83,7 +85,7 @@ def test_a_prompt_longer_than_the_context_is_refused(api: openai.OpenAI) -> None
 
 def test_a_wrong_key(client: httpx.Client) -> None:
     with (
-        openai.OpenAI(base_url=f"{client.base_url}v1", api_key="nonsense", max_retries=0) as api,
+        openai.OpenAI(base_url=str(client.base_url.join("/v1")), api_key="nonsense", max_retries=0) as api,
         pytest.raises(openai.AuthenticationError),
     ):
         api.models.list()
