@@ -38,6 +38,8 @@ async def upgrade(owner_url: str, app_role: str, *, revision: str = "head") -> N
     async with _owner(owner_url) as connection:
         await connection.run_sync(lambda sync: _run(sync, command.upgrade, revision))
         await _admit(connection, app_role)
+        # The services, which may have no owner's URL beside them, compare the revision with their own.
+        await connection.execute(text(f"GRANT SELECT ON alembic_version TO {roles.APP}"))
 
 
 async def downgrade(owner_url: str, revision: str = "base") -> None:

@@ -4,6 +4,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, TextIO
 
 import structlog
@@ -58,9 +59,14 @@ def redact_text(text: str) -> str:
 
 
 def _redact_field(key: str, value: Any) -> Any:
-    if isinstance(value, (str, bytes)) and _SECRET_KEY.search(key):
+    if isinstance(value, (str, bytes)) and _is_secret(key):
         return REDACTED
     return _redact_value(value)
+
+
+@lru_cache(1024)
+def _is_secret(key: str) -> bool:
+    return _SECRET_KEY.search(key) is not None
 
 
 def _redact_value(value: Any) -> Any:

@@ -29,12 +29,13 @@ for i, key in ipairs(KEYS) do
     local age = window - (tonumber(held[1]) or 0)
     local count, before = tonumber(held[2]) or 0, tonumber(held[3]) or 0
     if age == 1 then count, before = 0, count elseif age ~= 0 then count, before = 0, 0 end
-    local free, wait = tonumber(ARGV[i + 1]) - math.floor(before * left / width) - count, left
+    local limit, wait = tonumber(ARGV[i + 1]), left
+    local free = limit - count - math.floor(before * left / width)
     if free > 0 then
         redis.call('HSET', key, 'window', window, 'count', count + 1, 'before', before)
         redis.call('PEXPIRE', key, width + left)
-    elseif free + math.floor(before * left / width) > 0 then
-        wait = left - width * (free + math.floor(before * left / width)) / before
+    elseif count < limit then
+        wait = left - width * (limit - count) / before + 1
     end
     answers[2 * i - 1], answers[2 * i] = math.max(free, 0) - 1, math.ceil(wait)
 end

@@ -16,6 +16,8 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from little_monster.platform.settings import TelemetrySettings
 
 _propagator = TraceContextTextMapPropagator()
+# Asked for once, as asking costs more than a span does; it finds the provider that is set later.
+_tracer = trace.get_tracer("little_monster")
 
 
 def setup_telemetry(settings: TelemetrySettings, service: str) -> None:
@@ -38,7 +40,7 @@ def setup_telemetry(settings: TelemetrySettings, service: str) -> None:
 
 def tracer() -> Tracer:
     """Return the tracer of this project."""
-    return trace.get_tracer("little_monster")
+    return _tracer
 
 
 @contextmanager

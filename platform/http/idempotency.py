@@ -21,8 +21,7 @@ from redis.asyncio import Redis
 
 from little_monster.platform.cache import REDIS_AWAY
 from little_monster.platform.errors import Conflict, InvalidInput
-from little_monster.platform.http.dependencies import idempotency_key, identify
-from little_monster.platform.resources import Resources
+from little_monster.platform.http.dependencies import idempotency_key, identify, resources_of
 from little_monster.platform.security import Principal
 
 KEEP_S = 24 * 3600
@@ -47,7 +46,7 @@ class IdempotentRoute(APIRoute):
 
         async def handle(request: Request) -> Response:
             key = request.headers.get("idempotency-key")
-            principal = _principal(request)
+            principal = identify(request)
             if not key or len(key) > MAX_KEY_CHARS or principal is None:
                 return await handler(request)
             return await _once(request, _slot(request, key, principal), handler)
@@ -136,13 +135,8 @@ async def _fingerprint(request: Request) -> str:
 
 
 def _slot(request: Request, key: str, principal: Principal) -> _Slot:
-    resources: Resources = request.app.state.resources
     digest = hashlib.sha256(key.encode()).hexdigest()
-    return _Slot(resources.redis, f"lm:idempotency:{principal.user_id}:{digest}")
-
-
-def _principal(request: Request) -> Principal | None:
-    return identify(request, request.app.state.resources)
+    return _Slot(resources_of(request).redis, f"lm:idempotency:{principal.user_id}:{digest}")
 
 
 def _declares_key(dependant: Dependant) -> bool:

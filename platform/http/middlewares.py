@@ -8,7 +8,7 @@ from uuid import UUID
 import structlog
 from fastapi import HTTPException, Request
 from opentelemetry.trace import Span, Status, StatusCode
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -134,10 +134,11 @@ class _Observation:
 
     def _begin(self, message: Message) -> None:
         self._status = message["status"]
-        headers = MutableHeaders(scope=message)
-        headers[REQUEST_ID] = self._context.request_id
-        for name, value in (*self._trace.items(), *self._context.headers.items()):
-            headers[name] = value
+        added = {REQUEST_ID: self._context.request_id, **self._trace, **self._context.headers}
+        message["headers"] = [
+            *message["headers"],
+            *((name.lower().encode(), value.encode()) for name, value in added.items()),
+        ]
 
     def _end(self) -> None:
         seconds = time.perf_counter() - self._started

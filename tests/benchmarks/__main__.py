@@ -19,7 +19,7 @@ from tests.benchmarks.results import PAGE, save, write_page
 from tests.benchmarks.stack import BenchmarkStack
 from tests.benchmarks.suite import Benchmark, Session
 
-# Ingestion has a cluster of its own and comes first; the mock's graph comes after all that it could slow down.
+# Ingestion has a cluster of its own and comes first; the mock's graph comes after what it could slow down.
 ORDER: tuple[Benchmark, ...] = (
     ingest.BENCHMARK,
     startup.BENCHMARK,
@@ -41,14 +41,14 @@ def main() -> int:
     # Ending by SIGTERM must stop the stack too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     # Directly in /tmp: sockets go below, whose paths must be short.
-    folder = Path(tempfile.mkdtemp(prefix="lm-bench-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="bench-", dir="/tmp"))
     session = Session(given.rounds, BenchmarkStack(folder))
     try:
         failed = [one.name for one in chosen if not _run(one, session)]
     finally:
         session.stack.down()
         shutil.rmtree(folder, ignore_errors=True)
-    print(f"wrote {PAGE.relative_to(Path.cwd()) if PAGE.is_relative_to(Path.cwd()) else PAGE}")
+    print(f"failed: {', '.join(failed)}" if failed else f"wrote {PAGE.name}")
     return 1 if failed else 0
 
 

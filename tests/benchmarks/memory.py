@@ -56,8 +56,8 @@ def report(result: Result) -> str:
     head = ("process", "count", "resident (MiB)", "proportional (MiB)", "unique (MiB)", "cores, idle")
     return (
         f"{SETTLE_S:.0f} s after it was ready, with no request. Resident memory counts shared pages in each "
-        "process; proportional memory shares them out, so that its sum is what the machine gives; unique memory "
-        "is what comes back when the process ends.\n\n" + table(head, [*rows, _row("**all**", total)])
+        "process; proportional memory shares them out, so that its sum is what the machine gives; unique "
+        "memory is what comes back when the process ends.\n\n" + table(head, [*rows, _row("**all**", total)])
     )
 
 

@@ -88,8 +88,8 @@ def report(result: Result) -> str:
         "gap p99 (ms)",
     )
     return (
-        f"{TOKENS} tokens, one each {INTERVAL_S * 1000:.0f} ms by the engine's own clock. TPOT is the mean time "
-        "of a token after the first, of each stream; a gap is the time between two frames.\n\n"
+        f"{TOKENS} tokens, one each {INTERVAL_S * 1000:.0f} ms by the engine's own clock. TPOT is the mean "
+        "time of a token after the first, of each stream; a gap is the time between two frames.\n\n"
         + table(head, rows)
         + "\nCores taken in the last round, by process:\n\n"
         + "".join(_cores(level) for level in result["levels"])

@@ -70,14 +70,20 @@ class BenchmarkStack:
         return startup
 
     def down(self) -> None:
-        """Stop it."""
+        """Stop it, also when its state file has gone."""
         if read_instance(self.data) is not None:
             self._little_monster("down")
+        for process in psutil.process_iter():
+            if _supervises(process, self.data.root):
+                process.terminate()
+                process.wait(60)
 
     def processes(self) -> list[psutil.Process]:
         """Return all its processes."""
         instance = read_instance(self.data)
-        return marked_processes(instance.id) if instance else []
+        if instance is None or (supervisor := instance.supervisor()) is None:
+            return []
+        return [supervisor, *marked_processes(instance.id)]
 
     @cached_property
     def user_id(self) -> str:
@@ -140,6 +146,15 @@ class BenchmarkStack:
         )
         if done.returncode != 0:
             raise RuntimeError(f"little-monster {' '.join(arguments)}: {done.stdout}{done.stderr}")
+
+
+def _supervises(process: psutil.Process, root: Path) -> bool:
+    """Say whether this is the `up` of the data folder `root`."""
+    try:
+        command = process.cmdline()
+        return "little_monster.platform.cli.main" in command and process.environ()["LM_DATA_DIR"] == str(root)
+    except (psutil.Error, KeyError):
+        return False
 
 
 def _free_offset() -> int:

@@ -28,8 +28,8 @@ def report(result: Result) -> str:
     ]
     totals = [f"**{result[start]['seconds']:.1f}**" for start in ("first", "second")]
     return (
-        "Seconds of each stage, and after how many it began. PostgreSQL, Valkey, Ray and the chat model start "
-        "side by side. Installing is not counted.\n\n"
+        "Seconds of each stage, and after how many it began. PostgreSQL, Valkey, Ray and the chat model "
+        "start side by side. Installing is not counted.\n\n"
         + table(("stage", "first start", "second start"), [*rows, ("**ready**", *totals)])
     )
 

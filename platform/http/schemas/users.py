@@ -9,6 +9,13 @@ from pydantic import BaseModel, Field
 from little_monster.db.models.users import User
 from little_monster.platform.http.links import Links, link
 
+_LINKS = {
+    "self": link("users", "me"),
+    "documents": link("documents"),
+    "conversations": link("chat", "conversations"),
+    "jobs": link("jobs"),
+}
+
 
 class UserView(BaseModel):
     """An account."""
@@ -37,10 +44,5 @@ class UserView(BaseModel):
             role=user.role,
             created_at=user.created_at,
             last_active_at=user.last_active_at,
-            links={
-                "self": link("users", "me"),
-                "documents": link("documents"),
-                "conversations": link("chat", "conversations"),
-                "jobs": link("jobs"),
-            },
+            links=_LINKS,
         )
