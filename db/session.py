@@ -11,10 +11,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import Session as SyncSession
-from sqlalchemy.util import greenlet_spawn
 
 from little_monster.db.errors import DatabaseUnavailable, UnsafeRole
-from little_monster.db.reads import ByKey, Model
+from little_monster.db.reads import ByKey, Model, Readers
 
 Session = AsyncSession
 
@@ -58,6 +57,7 @@ class Database:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        self._readers = Readers(engine)
         self._sessions = async_sessionmaker(engine, sync_session_class=_TenantSession, expire_on_commit=False)
 
     @asynccontextmanager
@@ -81,21 +81,15 @@ class Database:
         Raises:
             DatabaseUnavailable: as of `session`.
         """
-        with translated(), _driver_translated():
-            record = await greenlet_spawn(self._fetch, _checked(user_id), query.sql, key)
-        return None if record is None else query.load(record)
-
-    def _fetch(self, user_id: UUID | None, sql: str, key: UUID) -> asyncpg.Record | None:
-        """Runs in a greenlet, where SQLAlchemy's pool can wait."""
-        pooled = self._engine.sync_engine.raw_connection()
         try:
-            record = pooled.dbapi_connection.run_async(lambda driver: driver.fetch_as(user_id, sql, key))
-        except BaseException:
-            # It may have stopped anywhere in the transaction: nobody gets this connection again.
-            pooled.invalidate()
-            raise
-        pooled.close()
-        return record
+            record = await self._readers.fetch(_checked(user_id), query.sql, key)
+        except PoolTimeout as error:
+            raise _no_connection() from error
+        except (OSError, asyncpg.InterfaceError, asyncpg.PostgresError) as error:
+            if (state := getattr(error, "sqlstate", None)) and not state.startswith(_PASSING):
+                raise
+            raise DatabaseUnavailable(f"{type(error).__name__} {state or ''}".strip()) from error
+        return None if record is None else query.load(record)
 
     async def check(self) -> None:
         """Return when the database answers.
@@ -120,6 +114,7 @@ class Database:
 
     async def close(self) -> None:
         """Close all connections."""
+        await self._readers.close()
         await self._engine.dispose()
 
 
@@ -133,7 +128,7 @@ def translated() -> Iterator[None]:
     try:
         yield
     except PoolTimeout as error:
-        raise DatabaseUnavailable("no free connection in time") from error
+        raise _no_connection() from error
     except DBAPIError as error:
         state = getattr(error.orig, "sqlstate", None) or ""
         if error.connection_invalidated or state.startswith(_PASSING):
@@ -141,18 +136,10 @@ def translated() -> Iterator[None]:
         raise
 
 
-@contextmanager
-def _driver_translated() -> Iterator[None]:
-    """Do the same for the driver's own errors, which SQLAlchemy has not wrapped."""
-    try:
-        yield
-    except (OSError, asyncpg.InterfaceError, asyncpg.PostgresError) as error:
-        state = getattr(error, "sqlstate", None)
-        if state is None or state.startswith(_PASSING):
-            raise DatabaseUnavailable(f"{type(error).__name__} {state or ''}".strip()) from error
-        raise
+def _no_connection() -> DatabaseUnavailable:
+    return DatabaseUnavailable("no free connection in time")
 
 
 def _checked(user_id: UUID | None) -> UUID | None:
-    """Return an id that can be written into a command, whatever the caller calls a UUID."""
-    return None if user_id is None else UUID(str(user_id))
+    """Return an id that can be written into a command, whatever the caller calls one."""
+    return user_id if user_id is None or isinstance(user_id, UUID) else UUID(str(user_id))

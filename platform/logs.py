@@ -1,10 +1,13 @@
 """Structured logs to stderr, with what must not be read in them taken out."""
 
+import json
 import logging
 import re
 import sys
 from collections.abc import Mapping
+from contextvars import ContextVar
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, TextIO
 
 import structlog
@@ -13,6 +16,9 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from little_monster.platform.settings import TelemetrySettings
 
 REDACTED = "[redacted]"
+
+bound: ContextVar[Mapping[str, str]] = ContextVar("bound", default=MappingProxyType({}))
+"""What every line of the current task also says: the id of its request, and of its trace."""
 
 _SECRET_KEY = re.compile(r"authorization|password|passwd|token|secret|api_?key|cookie|e_?mail", re.IGNORECASE)
 # Quantifiers are bounded, so that a long text without a match is read once.
@@ -24,6 +30,8 @@ _SECRET_TEXT = re.compile(
     re.IGNORECASE,
 )
 _HANDLER_NAME = "little-monster"
+# Made once: `json.dumps` makes one each time that it is given a `default`.
+_JSON = json.JSONEncoder(default=str)
 
 
 def setup_logs(settings: TelemetrySettings, stream: TextIO | None = None) -> None:
@@ -58,6 +66,11 @@ def redact_text(text: str) -> str:
     return _SECRET_TEXT.sub(_replacement, text)
 
 
+def _add_bound(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    event.update(bound.get())
+    return event
+
+
 def _redact_field(key: str, value: Any) -> Any:
     if isinstance(value, (str, bytes)) and _is_secret(key):
         return REDACTED
@@ -86,7 +99,7 @@ def _replacement(match: re.Match[str]) -> str:
 
 def _shared_processors() -> list[Processor]:
     return [
-        structlog.contextvars.merge_contextvars,
+        _add_bound,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
@@ -97,7 +110,11 @@ def _shared_processors() -> list[Processor]:
 def _renderer(log_format: str) -> Processor:
     if log_format == "console":
         return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    return structlog.processors.JSONRenderer(default=str)
+    return structlog.processors.JSONRenderer(serializer=_to_json)
+
+
+def _to_json(event: EventDict, **_options: Any) -> str:
+    return _JSON.encode(event)
 
 
 def _add_library_handler(target: TextIO, shared: list[Processor], log_format: str) -> None:

@@ -12,6 +12,7 @@ import secrets
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from uuid import UUID
 
 import jwt
@@ -91,6 +92,8 @@ class AccessTokens:
         self._key_id = hmac.digest(self._key, b"key id", "sha256").hex()[:12]
         self._issuer, self._audience = settings.issuer, settings.audience
         self._known: dict[str, tuple[Principal, int]] = {}
+        # A hash for every line of the log would cost more than the line.
+        self.pseudonym = lru_cache(MAX_KNOWN_TOKENS)(self._pseudonym)
         self.lifetime = timedelta(minutes=settings.access_token_minutes)
 
     def issue(self, principal: Principal, now: datetime | None = None) -> str:
@@ -139,7 +142,7 @@ class AccessTokens:
         except (jwt.InvalidTokenError, ValueError, TypeError, AttributeError):
             raise invalid_token() from None
 
-    def pseudonym(self, user_id: UUID) -> str:
+    def _pseudonym(self, user_id: UUID) -> str:
         """Return 16 hex digits that stand for a user in logs: stable, and not to be turned back without the
         secret."""
         return hmac.digest(self._key, b"log:" + user_id.bytes, "sha256").hex()[:16]

@@ -2,45 +2,46 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
+from random import getrandbits
 from typing import Any
 
 from opentelemetry import trace
+from opentelemetry.context import Context, attach, detach
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
-from opentelemetry.trace import Span, SpanKind, Tracer
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from little_monster.platform.settings import TelemetrySettings
 
 _propagator = TraceContextTextMapPropagator()
-# Asked for once, as asking costs more than a span does; it finds the provider that is set later.
-_tracer = trace.get_tracer("little_monster")
 
 
 def setup_telemetry(settings: TelemetrySettings, service: str) -> None:
-    """Give this process a tracer provider, once: a second call, or a provider of the host's, changes nothing.
+    """Give this process a tracer provider that exports, if there is an endpoint, and once: a second call, or
+    a provider of the host's, changes nothing.
 
-    Spans are always made, so that trace ids are in logs and headers; they are exported when there is an
-    endpoint.
+    Without one a span is only its ids, which are in logs and headers all the same.
     """
-    if isinstance(trace.get_tracer_provider(), TracerProvider):
+    if not settings.otlp_endpoint or _records():
         return
     provider = TracerProvider(
         resource=Resource.create({SERVICE_NAME: f"little-monster-{service}"}),
         sampler=ParentBasedTraceIdRatio(settings.trace_ratio),
     )
-    if settings.otlp_endpoint:
-        exporter = OTLPSpanExporter(endpoint=f"{settings.otlp_endpoint.rstrip('/')}/v1/traces")
-        provider.add_span_processor(BatchSpanProcessor(exporter))
+    exporter = OTLPSpanExporter(endpoint=f"{settings.otlp_endpoint.rstrip('/')}/v1/traces")
+    provider.add_span_processor(BatchSpanProcessor(exporter))
     trace.set_tracer_provider(provider)
 
 
+@cache
 def tracer() -> Tracer:
-    """Return the tracer of this project."""
-    return _tracer
+    """Return the tracer of this project; asked for once, as asking costs more than a span does."""
+    return trace.get_tracer("little_monster")
 
 
 @contextmanager
@@ -50,10 +51,31 @@ def server_span(name: str, headers: Mapping[str, str]) -> Iterator[Span]:
     What an exception says stays out of the span, as it may quote what a user wrote.
     """
     parent = _propagator.extract(headers)
-    with tracer().start_as_current_span(
-        name, context=parent, kind=SpanKind.SERVER, record_exception=False, set_status_on_exception=False
-    ) as span:
+    span = tracer().start_span(name, parent, SpanKind.SERVER) if _records() else _ids(parent)
+    token = attach(trace.set_span_in_context(span, parent))
+    try:
         yield span
+    finally:
+        detach(token)
+        span.end()
+
+
+def _records() -> bool:
+    return isinstance(trace.get_tracer_provider(), TracerProvider)
+
+
+def _ids(parent: Context) -> Span:
+    """Return a span that costs little and is never read: the caller's trace, or a new one, and its own id."""
+    caller = trace.get_current_span(parent).get_span_context()
+    return NonRecordingSpan(
+        SpanContext(
+            caller.trace_id or getrandbits(128),
+            getrandbits(64),
+            is_remote=False,
+            trace_flags=caller.trace_flags,
+            trace_state=caller.trace_state,
+        )
+    )
 
 
 @contextmanager

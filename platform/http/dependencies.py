@@ -5,8 +5,8 @@ import hashlib
 from typing import Annotated
 
 from fastapi import Depends, Header, Request
+from fastapi.openapi.models import HTTPBearer as HTTPBearerModel
 from fastapi.security.base import SecurityBase
-from fastapi.security.http import HTTPBearerModel
 
 from little_monster.platform.errors import RateLimited, Unauthenticated
 from little_monster.platform.http.context import context_of

@@ -16,6 +16,7 @@ from uuid_utils.compat import uuid7
 
 from little_monster.platform.http.context import RequestContext, set_context
 from little_monster.platform.http.exception_handlers import INTERNAL, problem_response
+from little_monster.platform.logs import bound
 from little_monster.platform.metrics import REQUEST_SECONDS, REQUESTS
 from little_monster.platform.resources import Resources
 from little_monster.platform.telemetry import server_span, trace_headers, trace_id_of
@@ -96,10 +97,11 @@ class ObserveMiddleware:
         set_context(scope, context)
         with server_span(scope["method"], headers) as span:
             context.trace_id = trace_id_of(span)
-            with structlog.contextvars.bound_contextvars(
-                request_id=context.request_id, trace_id=context.trace_id
-            ):
+            token = bound.set({"request_id": context.request_id, "trace_id": context.trace_id})
+            try:
                 await _Observation(scope, context, span).run(self._app, receive, send)
+            finally:
+                bound.reset(token)
 
 
 class _Observation:

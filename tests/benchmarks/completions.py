@@ -14,7 +14,7 @@ from tests.benchmarks.vllm_server import bare_vllm
 
 STREAMS = (1, 8, 32)
 TOKENS = 48
-PROMPT_WORDS = 60
+PROMPT_WORDS = 12
 # One stream alone is one number a round: ask it some more.
 LEAST_REQUESTS = 4
 TTFT_GOAL_MS, RATE_GOAL = 60, 0.95

@@ -62,7 +62,7 @@ def _level(level: int, rounds: int, targets: dict[str, Target], processes: Any) 
 
 
 def _top(spent: dict[str, float]) -> dict[str, float]:
-    return {who: cores for who, cores in spent.items() if cores >= 0.02}
+    return {who: cores for who, cores in spent.items() if cores >= 0.05}
 
 
 def _compare(ours: dict[str, Any], direct: dict[str, Any]) -> dict[str, float]:
