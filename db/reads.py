@@ -3,6 +3,7 @@
 A session is still the way to write, and to read more than one thing in one transaction.
 """
 
+import asyncio
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -52,16 +53,34 @@ class ByKey(Generic[Model]):
 
 
 class Readers:
-    """Connections for reading. Up to half of the engine's pool stays here between reads, as to take one from
-    there and to give it back costs as much as two statements."""
+    """Connections for reading: half of the engine's pool, which stay here between reads, as to take one from
+    the pool and to give it back costs as much as two statements."""
 
     def __init__(self, engine: AsyncEngine) -> None:
+        pool: Any = engine.sync_engine.pool
         self._engine = engine.sync_engine
         self._idle: list[PoolProxiedConnection] = []
-        self._most_idle: int = engine.sync_engine.pool.size() // 2  # type: ignore[attr-defined]
+        self._keeps = pool.size() > 1
+        self._slots = asyncio.Semaphore(max(1, pool.size() // 2))
+        self._timeout_s: float = pool.timeout()
 
     async def fetch(self, user_id: UUID | None, sql: str, key: UUID) -> Record | None:
-        """Return the row that `sql` finds for `user_id`, in a transaction of its own."""
+        """Return the row that `sql` finds for `user_id`, in a transaction of its own.
+
+        Raises:
+            TimeoutError: no connection is free in time.
+        """
+        if self._slots.locked():
+            async with asyncio.timeout(self._timeout_s):
+                await self._slots.acquire()
+        else:
+            await self._slots.acquire()
+        try:
+            return await self._fetch(user_id, sql, key)
+        finally:
+            self._slots.release()
+
+    async def _fetch(self, user_id: UUID | None, sql: str, key: UUID) -> Record | None:
         connection = await self._take()
         driver: Any = connection.driver_connection
         try:
@@ -70,7 +89,7 @@ class Readers:
             # It may have stopped anywhere in the transaction: nobody gets this connection again.
             await greenlet_spawn(connection.invalidate)
             raise
-        if len(self._idle) < self._most_idle:
+        if self._keeps:
             self._idle.append(connection)
         else:
             await greenlet_spawn(connection.close)

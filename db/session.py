@@ -83,7 +83,7 @@ class Database:
         """
         try:
             record = await self._readers.fetch(_checked(user_id), query.sql, key)
-        except PoolTimeout as error:
+        except (PoolTimeout, TimeoutError) as error:
             raise _no_connection() from error
         except (OSError, asyncpg.InterfaceError, asyncpg.PostgresError) as error:
             if (state := getattr(error, "sqlstate", None)) and not state.startswith(_PASSING):

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Mapping
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, TextIO
@@ -40,8 +41,10 @@ def setup_logs(settings: TelemetrySettings, stream: TextIO | None = None) -> Non
     Args:
         stream: where lines go; stderr when None.
     """
+    global _access
     target = stream or sys.stderr
     shared = _shared_processors()
+    _access = _AccessLog(target, settings)
     structlog.configure(
         processors=[*shared, _renderer(settings.log_format)],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(settings.log_level)),
@@ -49,6 +52,31 @@ def setup_logs(settings: TelemetrySettings, stream: TextIO | None = None) -> Non
         cache_logger_on_first_use=False,
     )
     _add_library_handler(target, shared, settings.log_format)
+
+
+def log_access(**fields: str | float) -> None:
+    """Log at INFO that a request was answered. The caller vouches for the fields, which are not redacted: the
+    way of other lines costs a short request a tenth of its time.
+    """
+    if _access is not None:
+        _access.write(fields)
+
+
+class _AccessLog:
+    def __init__(self, target: TextIO, settings: TelemetrySettings) -> None:
+        self._target, self._render = target, _renderer(settings.log_format)
+        self._silent = logging.getLevelName(settings.log_level) > logging.INFO
+
+    def write(self, fields: Mapping[str, str | float]) -> None:
+        if self._silent:
+            return
+        time = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        line = {**fields, "event": "request", **bound.get(), "level": "info", "timestamp": time}
+        self._target.write(str(self._render(None, "info", line)) + "\n")
+        self._target.flush()
+
+
+_access: _AccessLog | None = None
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

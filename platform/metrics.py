@@ -1,5 +1,7 @@
 """The Prometheus metrics of a process. Labels take few values: a route's template, never a path; no users."""
 
+from functools import cache
+
 from prometheus_client import Counter, Histogram
 
 _LATENCIES_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
@@ -25,3 +27,15 @@ TOKENS = Counter(
     'Tokens read (`kind="prompt"`) and written (`kind="completion"`).',
     labelnames=("model", "kind"),
 )
+
+
+def count_request(method: str, route: str, status: int, seconds: float) -> None:
+    """Count an answered request."""
+    answered, taken = _of_route(method, route, status)
+    answered.inc()
+    taken.observe(seconds)
+
+
+@cache
+def _of_route(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    return REQUESTS.labels(method, route, str(status)), REQUEST_SECONDS.labels(method, route)

@@ -50,7 +50,7 @@ def server_span(name: str, headers: Mapping[str, str]) -> Iterator[Span]:
 
     What an exception says stays out of the span, as it may quote what a user wrote.
     """
-    parent = _propagator.extract(headers)
+    parent = _propagator.extract(headers) if "traceparent" in headers else Context()
     span = tracer().start_span(name, parent, SpanKind.SERVER) if _records() else _ids(parent)
     token = attach(trace.set_span_in_context(span, parent))
     try:
@@ -85,11 +85,14 @@ def span(name: str, **attributes: Any) -> Iterator[Span]:
         yield made
 
 
-def trace_headers() -> dict[str, str]:
-    """Return the `traceparent` (and `tracestate`) that hands the current span on; empty outside of one."""
-    carrier: dict[str, str] = {}
-    _propagator.inject(carrier)
-    return carrier
+def trace_headers(span: Span) -> dict[str, str]:
+    """Return the `traceparent` (and `tracestate`) that hands a span on; empty for one without ids."""
+    context = span.get_span_context()
+    if not context.is_valid:
+        return {}
+    parent = f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+    state = context.trace_state.to_header() if context.trace_state else ""
+    return {"traceparent": parent, "tracestate": state} if state else {"traceparent": parent}
 
 
 def trace_id_of(span: Span) -> str:

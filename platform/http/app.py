@@ -1,6 +1,7 @@
 """The HTTP application: routes, middlewares and error handlers around the resources that its lifespan
 opens."""
 
+import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -77,9 +78,18 @@ def _lifespan(resources: ResourcesFactory) -> Callable[[FastAPI], AbstractAsyncC
             setup_telemetry(opened.settings.telemetry, "ingress")
             await opened.passwords.warm_up()
             app.state.resources = opened
+            _settle_memory()
             yield
 
     return lifespan
+
+
+def _settle_memory() -> None:
+    """Spare the garbage collector what is loaded now and stays, and let it run once in some requests instead
+    of in each: it took a tenth of a short one."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def _add_routes(app: FastAPI) -> None:

@@ -16,8 +16,8 @@ from uuid_utils.compat import uuid7
 
 from little_monster.platform.http.context import RequestContext, set_context
 from little_monster.platform.http.exception_handlers import INTERNAL, problem_response
-from little_monster.platform.logs import bound
-from little_monster.platform.metrics import REQUEST_SECONDS, REQUESTS
+from little_monster.platform.logs import bound, log_access, redact_text
+from little_monster.platform.metrics import count_request
 from little_monster.platform.resources import Resources
 from little_monster.platform.telemetry import server_span, trace_headers, trace_id_of
 
@@ -109,7 +109,7 @@ class _Observation:
 
     def __init__(self, scope: Scope, context: RequestContext, span: Span) -> None:
         self._scope, self._context, self._span = scope, context, span
-        self._trace = trace_headers()
+        self._trace = trace_headers(span)
         self._started = time.perf_counter()
         self._status = 0
 
@@ -146,11 +146,13 @@ class _Observation:
         seconds = time.perf_counter() - self._started
         status = self._status or CLIENT_GONE
         method, route = self._scope["method"], _route_of(self._scope)
-        REQUESTS.labels(method, route, str(status)).inc()
-        REQUEST_SECONDS.labels(method, route).observe(seconds)
+        count_request(method, route, status, seconds)
         self._finish_span(method, route, status)
-        log = _log.debug if route in _QUIET_ROUTES else _log.info
-        log("request", **self._line(method, route, status, seconds))
+        line = self._line(method, route, status, seconds)
+        if route in _QUIET_ROUTES:
+            _log.debug("request", **line)
+        else:
+            log_access(**line)
 
     def _finish_span(self, method: str, route: str, status: int) -> None:
         if not self._span.is_recording():
@@ -162,8 +164,8 @@ class _Observation:
         if status >= 500:
             self._span.set_status(Status(StatusCode.ERROR))
 
-    def _line(self, method: str, route: str, status: int, seconds: float) -> dict[str, object]:
-        line: dict[str, object] = {
+    def _line(self, method: str, route: str, status: int, seconds: float) -> dict[str, str | float]:
+        line: dict[str, str | float] = {
             "method": method,
             "route": route,
             "status": status,
@@ -224,8 +226,8 @@ def _resources(scope: Scope) -> Resources:
 
 
 def _request_id(given: str | None) -> str:
-    """Take the client's id when it is harmless in a log, else make one."""
-    if given is not None and _GIVEN_ID.fullmatch(given):
+    """Take the client's id when it is harmless in a log, and no token sent by mistake, else make one."""
+    if given is not None and _GIVEN_ID.fullmatch(given) and redact_text(given) == given:
         return given
     made: UUID = uuid7()
     return made.hex

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.benchmarks import completions, ingest, memory, mock_engine, read_row, startup
 from tests.benchmarks.machine import busy_percent, describe_machine
-from tests.benchmarks.results import PAGE, save, write_page
+from tests.benchmarks.page import PAGE, save, write_page
 from tests.benchmarks.stack import BenchmarkStack
 from tests.benchmarks.suite import Benchmark, Session
 

@@ -1,16 +1,14 @@
 """Names for the processes of a stack, and the processor time that they take."""
 
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 
 import psutil
 
-Processes = Callable[[], Iterable[psutil.Process]]
-
 # The first pattern that is found in the command line names the process.
 _NAMES = (
-    (r"ServeReplica:[^:]+:(llm\S*)", r"replica \1"),
+    (r"ServeReplica:[^:]+:(llm:\S+?)(?:\.initialize\w*)?(?:\s|$)", r"replica \1"),
     (r"ServeReplica:[^:]+:([\w-]+)", r"replica \1"),
     (r"VLLM::(\w+)", r"vLLM \1"),
     (r"ray::(ServeController|HAProxyManager|ProxyActor)", r"Serve \1"),
@@ -30,7 +28,8 @@ _NAMES = (
     (r"postgres", "PostgreSQL"),
     (r"valkey", "Valkey"),
     (r"uvicorn", "uvicorn"),
-    (r"resource_tracker|spawn_main", "Python helper"),
+    (r"util\.client\.server", "Ray client server"),
+    (r"resource_tracker|spawn_main|forkserver", "Python helper"),
 )
 
 
@@ -44,7 +43,7 @@ def label(process: psutil.Process) -> str:
     for pattern, name in _NAMES:
         if found := re.search(pattern, command):
             return found.expand(name)
-    return process.name()
+    return str(process.name())
 
 
 def with_descendants(pid: int) -> list[psutil.Process]:
@@ -62,13 +61,17 @@ class ProcessorMeter:
 
     def seconds(self) -> dict[str, float]:
         """Return what each kind of process has taken meanwhile, the greediest first."""
-        spent: Counter[str] = Counter()
+        spent: defaultdict[str, float] = defaultdict(float)
         for process in self._processes:
             try:
                 spent[label(process)] += _seconds(process) - self._before[process.pid]
             except psutil.Error:
                 continue
-        return {name: round(seconds, 4) for name, seconds in spent.most_common()}
+        return {name: round(seconds, 4) for name, seconds in _greediest(spent)}
+
+
+def _greediest(spent: Mapping[str, float]) -> list[tuple[str, float]]:
+    return sorted(spent.items(), key=lambda item: -item[1])
 
 
 def _seconds(process: psutil.Process) -> float:

@@ -101,7 +101,7 @@ async def test_reading_changes_nothing(small, user_id):
 
 async def test_a_read_that_takes_too_long_is_unavailable(postgres, user_id):
     owner = Database(create_engine(postgres.owner_url, pool_size=1))
-    database = Database(create_engine(postgres.app_url, pool_size=2, statement_timeout_ms=50))
+    database = Database(create_engine(postgres.app_url, pool_size=2, statement_timeout_ms=500))
     assert await users.read(database, user_id) is not None
     async with owner.session(None) as session:
         await session.execute(text("LOCK TABLE users"))
