@@ -31,7 +31,7 @@ class DatabaseSettings(_Group):
     """DSN of the role that owns the tables and runs migrations. Only `little-monster up` and `migrate` read
     it."""
     pool_size: int = Field(10, ge=1, le=500)
-    """Connections that each process keeps open."""
+    """Connections that each process keeps open; half of them may stay with reads of one row."""
     pool_timeout_s: float = Field(5.0, gt=0)
     """Seconds a request waits for a free connection before it is answered 503."""
     statement_timeout_ms: int = Field(15_000, ge=0)
@@ -116,8 +116,8 @@ class TelemetrySettings(_Group):
     log_format: Literal["json", "console"] = "json"
     """`json` for machines, `console` for a person at a terminal."""
     otlp_endpoint: str | None = None
-    """OTLP/HTTP endpoint of an OpenTelemetry collector. Empty: spans are made and propagated, but not
-    exported."""
+    """OTLP/HTTP endpoint of an OpenTelemetry collector. Empty: trace ids are made and propagated, but nothing
+    is recorded."""
     trace_ratio: float = Field(0.1, ge=0, le=1)
     """Share of traces that are sampled when the caller did not decide."""
 
