@@ -119,8 +119,14 @@ async def store_question(
     resources: Resources, owner: UUID, question: Question, background: Background
 ) -> UUID:
     """Store the question before its answer begins, and return its id; the first one names the
-    conversation."""
+    conversation.
+
+    Raises:
+        NotFound: the conversation was deleted since it was loaded.
+    """
     async with resources.database.session(owner) as session:
+        if await chat_conversations.get(session, question.conversation_id) is None:
+            raise no_conversation()
         if not background.title:
             await chat_conversations.rename(session, question.conversation_id, make_title(question.content))
         message = await chat_messages.add(

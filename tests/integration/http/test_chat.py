@@ -342,10 +342,18 @@ async def test_no_connection_is_held_while_an_answer_streams(
         assert all(parse(one.text)[-1].name == "done" for one in await streams)
 
 
+async def _messages_in(chat: Chat, conversation: str) -> int:
+    async with chat.library.database.session(chat.owner) as session:
+        row = await chat_conversations.get(session, UUID(conversation))
+    assert row is not None
+    return row.message_count
+
+
 async def test_a_conversation_deleted_meanwhile_ends_its_answer_with_an_error(chat: Chat) -> None:
     conversation = await chat.begin()
     asked = asyncio.create_task(chat.ask(conversation, "What is a cell?", model="paused"))
-    await asyncio.sleep(0.2)
+    while not await _messages_in(chat, conversation):  # noqa: ASYNC110 - rows have no event
+        await asyncio.sleep(0.01)
     async with chat.library.database.session(chat.owner) as session:
         assert await chat_conversations.delete(session, UUID(conversation))
     events = parse((await asked).text)
