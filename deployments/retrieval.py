@@ -8,14 +8,13 @@ from ray import serve
 from ray.serve.deployment import Application
 from ray.serve.handle import DeploymentHandle
 
-from little_monster.db.engine import create_engine
-from little_monster.db.session import Database
 from little_monster.db.vectors.edge import EdgeIndex
 from little_monster.db.vectors.index import Hit, Point, VectorIndex
 from little_monster.db.vectors.server import QdrantIndex
 from little_monster.deployments import handles
 from little_monster.platform.engines.protocols import Passage
 from little_monster.platform.logs import setup_logs
+from little_monster.platform.resources import open_database
 from little_monster.platform.services.retrieval import search_passages
 from little_monster.platform.settings import Settings, load_settings
 
@@ -29,7 +28,7 @@ class Retrieval:
         settings = load_settings()
         setup_logs(settings.telemetry)
         self._embedder = handles.embedder(embedding)
-        self._database = _open_database(settings)
+        self._database = open_database(settings)
         self._index = open_index(settings, dimension=(await self._embedder.describe()).dimension)
         await self._index.check()
 
@@ -69,19 +68,6 @@ def open_index(settings: Settings, *, dimension: int) -> VectorIndex:
         key = qdrant.api_key.get_secret_value() if qdrant.api_key else None
         return QdrantIndex(qdrant.url, api_key=key, collection=qdrant.collection, dimension=dimension)
     return EdgeIndex(settings.data_dir / "qdrant", collection=qdrant.collection, dimension=dimension)
-
-
-def _open_database(settings: Settings) -> Database:
-    database = settings.database
-    assert database.url is not None, "the ingress and `little-monster up` refuse to start without one"
-    return Database(
-        create_engine(
-            database.url.get_secret_value(),
-            pool_size=database.pool_size,
-            pool_timeout_s=database.pool_timeout_s,
-            statement_timeout_ms=database.statement_timeout_ms,
-        )
-    )
 
 
 def build_retrieval(embedding: Application) -> Application:

@@ -70,7 +70,7 @@ async def open_resources(
         ConfigurationError: a URL or the secret is missing.
     """
     async with AsyncExitStack() as stack:
-        database = _open_database(settings)
+        database = open_database(settings)
         stack.push_async_callback(database.close)
         redis = open_redis(_needed("LM_REDIS__URL", settings.redis.url))
         stack.push_async_callback(redis.aclose)
@@ -88,7 +88,12 @@ def storage_url(settings: Settings) -> str:
     return settings.storage.url or (settings.data_dir.resolve() / "files").as_uri()
 
 
-def _open_database(settings: Settings) -> Database:
+def open_database(settings: Settings) -> Database:
+    """Return the database of the settings; nothing connects yet.
+
+    Raises:
+        ConfigurationError: the URL is missing.
+    """
     database = settings.database
     engine = create_engine(
         _needed("LM_DATABASE__URL", database.url),
