@@ -14,6 +14,7 @@ from ray.serve.deployment import Application
 
 from little_monster.deployments.embedding import build_embedding
 from little_monster.deployments.ingress import build_ingress
+from little_monster.deployments.llm import build_llm
 from little_monster.deployments.moderation import build_moderation
 from little_monster.deployments.options import OpenAIModel, VllmModel, parse_graph_options
 from little_monster.deployments.retrieval import build_retrieval
@@ -45,7 +46,4 @@ def build(args: dict[str, Any]) -> Application:
 def _build_model(model: VllmModel | OpenAIModel) -> Application | OpenAIModel:
     if isinstance(model, OpenAIModel):
         return model
-    # Imported here: a graph whose models all stand behind endpoints needs no vLLM.
-    from little_monster.deployments.llm import build_llm
-
     return build_llm(model)

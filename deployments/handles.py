@@ -18,7 +18,7 @@ is away."""
 
 
 def chat_model(handle: DeploymentHandle) -> RemoteChatModel:
-    """Dress a handle of `llm.ChatServer`."""
+    """Dress a handle of `llm.ChatModel`."""
     return RemoteChatModel(
         handle.options(stream=True), ready=lambda: handle.ready.remote(), failures=FAILURES
     )

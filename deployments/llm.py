@@ -1,25 +1,38 @@
-"""The llm deployments: vLLM through `ray.serve.llm`, one deployment a model.
+"""The llm deployments: vLLM through Ray's own LLM server, one deployment a model.
 
-Only this module imports `ray.serve.llm`, which costs its process 0.6 GB: never the ingress.
+The class here is light on purpose. Serve builds the graph in a task of its own, and only the replica that
+serves a model should pay for the import of vLLM (`vllm_server`).
 """
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+import gc
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from pydantic import ValidationError
-from ray.llm._internal.serve.core.configs.openai_api_models import ChatCompletionRequest, ErrorResponse
+from ray import serve
 from ray.serve.deployment import Application
-from ray.serve.llm import LLMConfig, LLMServer, build_llm_deployment
 
 from little_monster.deployments.options import VllmModel
+from little_monster.deployments.placement import serve_options
 
 PREFIX = "llm:"
 
 
-class ChatServer(LLMServer):  # type: ignore[misc]
-    """Ray's LLM server that takes OpenAI requests as plain dictionaries, so that its callers need no types
-    of vLLM."""
+class ChatModel:
+    """One model; `ready` and `generate` are what `RemoteChatModel` calls.
+
+    Args:
+        llm_config: Ray's `LLMConfig`, as the model's file says it.
+    """
+
+    async def __init__(self, llm_config: dict[str, Any]) -> None:
+        with _without_collections():
+            from little_monster.deployments.vllm_server import open_server
+        self._server = await open_server(llm_config)
+
+    async def check_health(self) -> None:
+        """Raise when the engine is dead, upon which Serve replaces the replica."""
+        await self._server.check_health()
 
     async def ready(self) -> None:
         """Answer when the engine answers."""
@@ -27,75 +40,22 @@ class ChatServer(LLMServer):  # type: ignore[misc]
 
     async def generate(self, body: dict[str, Any]) -> AsyncGenerator[str | dict[str, Any], None]:
         """Yield event frames, or one `{"response": ...}`, or one `{"error": ...}` (`RemoteChatModel`)."""
-        try:
-            request = ChatCompletionRequest(**body)
-        except ValidationError as error:
-            yield _invalid(error)
-            return
-        async for batch in await self.chat(request):
-            yield _item(batch)
-
-    def _batch_output_stream(self, generator: AsyncGenerator[Any, None]) -> AsyncIterator[list[Any]]:
-        """Send the first frame at once and join later ones for `stream_batching_interval_ms`.
-
-        Ray's own batcher waits an interval before the first frame too, which is all that a reader feels.
-        """
-        return _first_at_once(generator, interval_s=self._get_batch_interval_ms() / 1000)
+        async for item in self._server.answer(body):
+            yield item
 
 
-async def _first_at_once(frames: AsyncGenerator[Any, None], *, interval_s: float) -> AsyncIterator[list[Any]]:
-    if interval_s <= 0:
-        async for frame in frames:
-            yield [frame]
-        return
-    pending: list[Any] = []
-    arrived = asyncio.Event()
-    reader = asyncio.create_task(_collect(frames, pending, arrived))
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """Spare an import of 6,000 modules the garbage collector, which would find nothing in them."""
+    gc.disable()
     try:
-        while not reader.done() or pending:
-            await arrived.wait()
-            arrived.clear()
-            batch, pending[:] = list(pending), []
-            if batch:
-                yield batch
-                await asyncio.wait([reader], timeout=interval_s)
-        await reader
+        yield
     finally:
-        reader.cancel()
-
-
-async def _collect(frames: AsyncGenerator[Any, None], pending: list[Any], arrived: asyncio.Event) -> None:
-    try:
-        async for frame in frames:
-            pending.append(frame)
-            arrived.set()
-    finally:
-        arrived.set()
-
-
-def _item(batch: Any) -> str | dict[str, Any]:
-    if isinstance(batch, list):
-        if isinstance(batch[0], str):
-            return "".join(batch)
-        batch = batch[0]
-    if isinstance(batch, ErrorResponse):
-        return {"error": batch.error.model_dump()}
-    return {"response": batch.model_dump(exclude_none=True)}
-
-
-def _invalid(error: ValidationError) -> dict[str, Any]:
-    first = error.errors(include_url=False, include_input=False)[0]
-    field = ".".join(str(part) for part in first["loc"])
-    return {
-        "error": {
-            "message": f"{field}: {first['msg']}",
-            "type": "invalid_request_error",
-            "param": field,
-            "code": 400,
-        }
-    }
+        gc.freeze()
+        gc.enable()
 
 
 def build_llm(model: VllmModel) -> Application:
-    """Bind one model; `llm_config` is validated by Ray's own `LLMConfig`."""
-    return build_llm_deployment(LLMConfig(**model.llm_config), name_prefix=PREFIX, deployment_cls=ChatServer)
+    """Bind one model; its replica validates `llm_config` by Ray's own `LLMConfig`."""
+    name = PREFIX + model.model_id.replace("/", "--").replace(".", "_")
+    return serve.deployment(ChatModel, name=name, **serve_options(model.llm_config)).bind(model.llm_config)

@@ -38,9 +38,12 @@ class VllmModel(_Options):
         return "lora_config" in self.llm_config
 
     @model_validator(mode="after")
-    def _names_a_model(self) -> "VllmModel":
+    def _complete(self) -> "VllmModel":
         if not self.llm_config.get("model_loading_config", {}).get("model_id"):
             raise ValueError("llm_config.model_loading_config.model_id is missing")
+        placement = self.llm_config.get("placement_group_config") or {}
+        if not (placement.get("bundles") or placement.get("bundle_per_worker")):
+            raise ValueError("llm_config.placement_group_config needs bundle_per_worker or bundles")
         return self
 
 

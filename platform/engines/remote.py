@@ -122,6 +122,16 @@ class RemoteVectorIndex(_Remote):
         """Nothing: the replica owns the index."""
 
 
+class ChatBody(dict[str, Any]):
+    """The body of a chat completion, whose messages a router that sends alike prompts to one replica can
+    read as it reads those of an OpenAI request."""
+
+    @property
+    def messages(self) -> Any:
+        """What is asked."""
+        return self.get("messages")
+
+
 class RemoteChatModel(_Remote):
     """A `ChatModel` behind a handle whose `generate(body)` streams.
 
@@ -153,7 +163,9 @@ class RemoteChatModel(_Remote):
                 yield item
 
     async def _items(self, request: ChatRequest, *, stream: bool) -> AsyncGenerator[Any, None]:
-        body = {**request.body, "model": request.model, "stream": stream, "request_id": request.request_id}
+        body = ChatBody(
+            request.body, model=request.model, stream=stream, request_id=request.request_id
+        )
         if not stream:
             body.pop("stream_options", None)
         response = self._handle.generate.remote(body)

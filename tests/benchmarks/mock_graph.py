@@ -15,7 +15,7 @@ ROUTE = "/mock"
 
 
 class MockChat:
-    """Has the methods that `RemoteChatModel` calls of `llm.ChatServer`."""
+    """Has the methods that `RemoteChatModel` calls of `llm.ChatModel`."""
 
     async def ready(self) -> None:
         """Answer."""

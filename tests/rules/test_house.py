@@ -18,7 +18,7 @@ ALLOWED = {
 # Libraries that have a room, as prefixes of paths in which they may be imported.
 PLACES = {
     "ray": ("deployments/", "pipelines/"),
-    "vllm": ("deployments/llm.py",),
+    "vllm": ("deployments/vllm_server.py",),
     "sqlalchemy": ("db/",),
     "asyncpg": ("db/",),
     "alembic": ("db/",),
@@ -98,7 +98,7 @@ def test_only_llm_imports_ray_serve_llm() -> None:
         for path in _files(*ROOMS)
         if any(".llm" in name for name in _imports(_parsed(path)) if "ray" in name)
     ]
-    assert [path.relative_to(ROOT).as_posix() for path in found] == ["deployments/llm.py"]
+    assert [path.relative_to(ROOT).as_posix() for path in found] == ["deployments/vllm_server.py"]
 
 
 def test_the_top_level_is_the_house() -> None:
