@@ -25,10 +25,12 @@ class ChatModel:
         llm_config: Ray's `LLMConfig`, as the model's file says it.
     """
 
-    async def __init__(self, llm_config: dict[str, Any]) -> None:
+    # Serve awaits a constructor that is a coroutine.
+    async def __init__(self, llm_config: dict[str, Any]) -> None:  # type: ignore[misc]
         with _without_collections():
-            from little_monster.deployments.vllm_server import open_server
-        self._server = await open_server(llm_config)
+            from little_monster.deployments.vllm_server import make_server
+        self._server = make_server(llm_config)
+        await self._server.start()
 
     async def check_health(self) -> None:
         """Raise when the engine is dead, upon which Serve replaces the replica."""

@@ -52,21 +52,20 @@ class Engine(VLLMEngine):  # type: ignore[misc]
         return super()._start_async_llm_engine(args, config, placement_group)
 
 
-async def open_server(document: dict[str, Any]) -> ChatServer:
-    """Start the engine of one model and return its server.
+def make_server(document: dict[str, Any]) -> ChatServer:
+    """Return the server of one model; `start` loads the engine.
 
     Args:
         document: Ray's `LLMConfig`, as a model file says it.
 
     Raises:
-        ValueError: the document is not valid, or vLLM refuses it.
+        ValueError: the document is not valid.
     """
     config = LLMConfig(**document)
     if Path(config.get_engine_config().actual_hf_model_id).is_dir():
         # Weights in a folder need no task that downloads them, which would import vLLM once more.
         config.get_or_create_callback().ctx.run_init_node = False
-    server = ChatServer.sync_init(config, engine_cls=Engine)
-    await server.start()
+    server: ChatServer = ChatServer.sync_init(config, engine_cls=Engine)
     return server
 
 

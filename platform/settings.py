@@ -106,6 +106,8 @@ class ChatSettings(_Group):
     """Longest answer, in tokens of the chat model."""
     temperature: float = Field(0.2, ge=0, le=2)
     """Sampling temperature of answers."""
+    frequency_penalty: float = Field(0.4, ge=-2, le=2)
+    """How much a word of the answer loses each time it was said; small models repeat themselves without."""
     history_messages: int = Field(6, ge=0, le=100)
     """Earlier messages of the conversation that go into the prompt."""
 

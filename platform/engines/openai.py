@@ -1,11 +1,13 @@
 """Models behind any endpoint that speaks OpenAI's API: Ollama, llama.cpp's server, vLLM, OpenAI itself."""
 
+import json
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Any
 
-import httpx
+import aiohttp
 
 from little_monster.platform.engines.protocols import ChatRequest, EmbedderInfo
 from little_monster.platform.errors import EngineFailed, InvalidInput, ProblemError, Unavailable
@@ -17,6 +19,10 @@ token."""
 CHECK_TIMEOUT_S = 5.0
 RETRY_AFTER_S = 5
 EMBEDDING_BATCH = 64
+LONGEST_FRAME_BYTES = 2**20
+
+_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=READ_TIMEOUT_S)
+_CHECK_TIMEOUT = aiohttp.ClientTimeout(total=CHECK_TIMEOUT_S)
 
 _REFUSED = frozenset({400, 413, 422})
 _BUSY = frozenset({408, 429, 503})
@@ -28,37 +34,40 @@ class _Endpoint:
     def __init__(self, base_url: str, api_key: str | None) -> None:
         self._base_url = base_url.rstrip("/") + "/"
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._client: httpx.AsyncClient | None = None
+        self._session: aiohttp.ClientSession | None = None
 
     @property
-    def client(self) -> httpx.AsyncClient:
-        if self._client is None:
-            self._client = httpx.AsyncClient(
+    def session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            # How many may run at once is the deployment's to say (`max_ongoing_requests`).
+            self._session = aiohttp.ClientSession(
                 base_url=self._base_url,
                 headers=self._headers,
-                timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
-                limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
+                timeout=_TIMEOUT,
+                connector=aiohttp.TCPConnector(limit=0),
+                trust_env=True,
             )
-        return self._client
+        return self._session
 
     async def check(self) -> None:
         """Return when the endpoint answers; raise `Unavailable` when not."""
         with _translated():
-            response = await self.client.get("models", timeout=CHECK_TIMEOUT_S)
-        _raise_for(response.status_code, response.content)
+            async with self.session.get("models", timeout=_CHECK_TIMEOUT) as response:
+                _raise_for(response.status, await response.read())
 
     async def post(self, path: str, body: dict[str, Any], headers: dict[str, str] | None = None) -> Any:
         with _translated():
-            response = await self.client.post(path, json=body, headers=headers)
-        _raise_for(response.status_code, response.content)
+            async with self.session.post(path, json=body, headers=headers) as response:
+                content = await response.read()
+        _raise_for(response.status, content)
         try:
-            return response.json()
+            return json.loads(content)
         except ValueError:
             raise EngineFailed("The model's endpoint answered with something that is not JSON.") from None
 
     async def aclose(self) -> None:
-        if self._client is not None:
-            await self._client.aclose()
+        if self._session is not None:
+            await self._session.close()
 
 
 class OpenAIChatModel:
@@ -91,12 +100,12 @@ class OpenAIChatModel:
             EngineFailed: it failed, or broke off in the middle.
         """
         body = {**request.body, "model": self._model, "stream": True}
-        call = self._endpoint.client.stream("POST", "chat/completions", json=body, headers=_traced(request))
+        call = self._endpoint.session.post("chat/completions", json=body, headers=_traced(request))
         with _translated():
             async with call as response:
-                if response.status_code != httpx.codes.OK:
-                    _raise_for(response.status_code, await response.aread())
-                async for frames in _whole_frames(response.aiter_text()):
+                if response.status != HTTPStatus.OK:
+                    _raise_for(response.status, await response.read())
+                async for frames in _whole_frames(response.content.iter_any()):
                     yield frames
 
     async def check(self) -> None:
@@ -158,16 +167,17 @@ class OpenAIEmbedder:
         return vectors
 
 
-async def _whole_frames(parts: AsyncIterator[str]) -> AsyncIterator[str]:
+async def _whole_frames(parts: AsyncIterator[bytes]) -> AsyncIterator[str]:
     """Join the parts of a response into whole frames that begin with `data: `.
 
     Comments, other fields and other line ends, in which servers differ, are taken out.
     """
-    rest, ended = "", False
+    rest, ended = b"", False
     async for part in parts:
-        rest = (rest + part).replace("\r\n", "\n")
-        whole, border, rest = rest.rpartition("\n\n")
-        frames = "".join(map(_clean, whole.split("\n\n"))) if border else ""
+        whole, border, rest = (rest + part).replace(b"\r\n", b"\n").rpartition(b"\n\n")
+        if len(rest) > LONGEST_FRAME_BYTES:
+            raise EngineFailed("The model's endpoint answered in an unknown format.")
+        frames = "".join(map(_clean, whole.decode(errors="replace").split("\n\n"))) if border else ""
         if frames:
             ended = ended or frames.endswith("[DONE]\n\n")
             yield frames
@@ -184,16 +194,16 @@ def _clean(frame: str) -> str:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
         raise Unavailable(
             "The model's endpoint does not answer.", code="llm_unavailable", retry_after_s=RETRY_AFTER_S
         ) from error
-    except httpx.HTTPError as error:
+    except (aiohttp.ClientError, TimeoutError) as error:
         raise EngineFailed("The connection to the model's endpoint broke.") from error
 
 
 def _raise_for(status: int, content: bytes) -> None:
-    if status >= httpx.codes.BAD_REQUEST:
+    if status >= HTTPStatus.BAD_REQUEST:
         raise _error_of(status, content)
 
 
@@ -213,7 +223,7 @@ def _error_of(status: int, content: bytes) -> ProblemError:
 
 def _message_of(content: bytes) -> str:
     try:
-        error = httpx.Response(200, content=content).json()["error"]
+        error = json.loads(content)["error"]
         return str(error["message"] if isinstance(error, dict) else error)
     except (ValueError, KeyError, TypeError):
         return "The model refused the request."

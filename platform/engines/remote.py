@@ -163,9 +163,7 @@ class RemoteChatModel(_Remote):
                 yield item
 
     async def _items(self, request: ChatRequest, *, stream: bool) -> AsyncGenerator[Any, None]:
-        body = ChatBody(
-            request.body, model=request.model, stream=stream, request_id=request.request_id
-        )
+        body = ChatBody(request.body, model=request.model, stream=stream, request_id=request.request_id)
         if not stream:
             body.pop("stream_options", None)
         response = self._handle.generate.remote(body)

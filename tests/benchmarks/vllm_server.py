@@ -24,7 +24,8 @@ def bare_vllm(model: str, weights: Path, log: Path) -> Iterator[tuple[str, int]]
     quiet = ["--uvicorn-log-level", "warning", "--disable-uvicorn-access-log"]
     with server(
         [*command, *names, *quiet, *_flags(config["engine_kwargs"])],
-        environment=plain_environment(**config["runtime_env"]["env_vars"]),
+        # Without SPT_NOENV a process that renames itself hides its environment, which the report shows.
+        environment=plain_environment(SPT_NOENV="1", **config["runtime_env"]["env_vars"]),
         log=log,
         port=port,
         path="/health",

@@ -1,16 +1,20 @@
 """The files under configs/ and cluster.yaml say what their readers understand."""
 
 import json
+from copy import deepcopy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
 import pytest
+import ray
 import ray.autoscaler
 import yaml
 from ray.serve.schema import ServeDeploySchema
 
 from little_monster.deployments.options import OpenAIModel, VllmModel, parse_graph_options, read_model
+from little_monster.deployments.placement import serve_options
 from little_monster.platform.embedded.ray import read_profile
 from little_monster.platform.errors import ConfigurationError
 
@@ -75,6 +79,37 @@ def test_a_model_file_is_valid(name: str) -> None:
 
         config = LLMConfig(**model.llm_config)
         assert config.model_id == model.model_id
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"engine_kwargs": {"pipeline_parallel_size": 3}},
+        {"ray_actor_options": {"memory": 7, "num_cpus": 2}},
+    ],
+    ids=["as it is", "three stages", "with memory"],
+)
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_is_placed_as_ray_would_place_it(
+    name: str, change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = read_model(name)
+    if not isinstance(model, VllmModel):
+        return
+    from ray.serve.llm import LLMConfig, LLMServer
+
+    document = deepcopy(model.llm_config)
+    document["engine_kwargs"].update(change.get("engine_kwargs", {}))
+    document["deployment_config"].setdefault("ray_actor_options", {}).update(
+        change.get("ray_actor_options", {})
+    )
+    # The environment of the process that asks is added, for which a cluster would be started.
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(runtime_env={}))
+    theirs = LLMServer.get_deployment_options(LLMConfig(**deepcopy(document)))
+    # Imports `ray.llm` in the replica before anything else; ours is imported there by `vllm_server`.
+    theirs["ray_actor_options"]["runtime_env"].pop("worker_process_setup_hook")
+    assert serve_options(document) == theirs
 
 
 def test_the_models_of_the_issue_are_there() -> None:

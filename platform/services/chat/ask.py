@@ -81,6 +81,7 @@ def _request(settings: ChatSettings, model: str, prompt: Prompt, request_id: str
         "messages": prompt.messages,
         "max_tokens": settings.max_answer_tokens,
         "temperature": settings.temperature,
+        "frequency_penalty": settings.frequency_penalty,
         "stream": True,
         "stream_options": {"include_usage": True},
     }
