@@ -9,8 +9,8 @@ from ray import serve
 from ray.serve.deployment import Application
 
 from little_monster.deployments.options import EmbeddingOptions
+from little_monster.deployments.replica_logs import setup_replica_logs
 from little_monster.platform.engines.protocols import EmbedderInfo
-from little_monster.platform.logs import setup_logs
 from little_monster.platform.settings import load_settings
 
 NAME = "embedding"
@@ -20,7 +20,7 @@ class Embedding:
     """One loaded model; `describe` and `embed` are what `RemoteEmbedder` calls."""
 
     def __init__(self, options: EmbeddingOptions) -> None:
-        setup_logs(load_settings().telemetry)
+        setup_replica_logs(load_settings().telemetry)
         from little_monster.platform.engines.sentence_transformer import SentenceTransformerEngine
 
         self._engine = SentenceTransformerEngine(

@@ -12,10 +12,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from little_monster.deployments import handles
 from little_monster.deployments.options import OpenAIModel
+from little_monster.deployments.replica_logs import setup_replica_logs
 from little_monster.platform.engines.openai import OpenAIChatModel
 from little_monster.platform.engines.protocols import ChatModel
 from little_monster.platform.http.app import create_app
-from little_monster.platform.logs import setup_logs
 from little_monster.platform.resources import Resources, open_resources
 from little_monster.platform.settings import load_settings
 from little_monster.platform.telemetry import setup_telemetry
@@ -39,7 +39,7 @@ class Ingress:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         settings = load_settings()
-        setup_logs(settings.telemetry)
+        setup_replica_logs(settings.telemetry)
         setup_telemetry(settings.telemetry, service=NAME)
         app = create_app(self._resources)
         app.add_middleware(_WithoutRequestId)

@@ -8,10 +8,10 @@ from ray.serve.handle import DeploymentHandle
 
 from little_monster.deployments import handles
 from little_monster.deployments.options import ModerationOptions
+from little_monster.deployments.replica_logs import setup_replica_logs
 from little_monster.platform.engines.guard import GuardModerator
 from little_monster.platform.engines.profanity import ProfanityClassifier
 from little_monster.platform.engines.protocols import ModerationResult
-from little_monster.platform.logs import setup_logs
 from little_monster.platform.settings import load_settings
 
 NAME = "moderation"
@@ -21,7 +21,7 @@ class Moderation:
     """The offline classifier."""
 
     def __init__(self, options: ModerationOptions) -> None:
-        setup_logs(load_settings().telemetry)
+        setup_replica_logs(load_settings().telemetry)
         self._classifier = ProfanityClassifier(options.threshold)
 
     async def ready(self) -> None:
@@ -36,7 +36,7 @@ class GuardedModeration:
     """A guard model of this graph, asked as Llama Guard is."""
 
     def __init__(self, options: ModerationOptions, llm: DeploymentHandle) -> None:
-        setup_logs(load_settings().telemetry)
+        setup_replica_logs(load_settings().telemetry)
         self._guard = GuardModerator(handles.chat_model(llm), str(options.model))
 
     async def ready(self) -> None:

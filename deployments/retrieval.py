@@ -12,8 +12,8 @@ from little_monster.db.vectors.edge import EdgeIndex
 from little_monster.db.vectors.index import Hit, Point, VectorIndex
 from little_monster.db.vectors.server import QdrantIndex
 from little_monster.deployments import handles
+from little_monster.deployments.replica_logs import setup_replica_logs
 from little_monster.platform.engines.protocols import Passage
-from little_monster.platform.logs import setup_logs
 from little_monster.platform.resources import open_database
 from little_monster.platform.services.retrieval import search_passages
 from little_monster.platform.settings import Settings, load_settings
@@ -26,7 +26,7 @@ class Retrieval:
 
     async def __init__(self, embedding: DeploymentHandle) -> None:  # type: ignore[misc]  # Serve awaits it.
         settings = load_settings()
-        setup_logs(settings.telemetry)
+        setup_replica_logs(settings.telemetry)
         self._embedder = handles.embedder(embedding)
         self._database = open_database(settings)
         self._index = open_index(settings, dimension=(await self._embedder.describe()).dimension)

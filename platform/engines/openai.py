@@ -20,6 +20,9 @@ CHECK_TIMEOUT_S = 5.0
 RETRY_AFTER_S = 5
 EMBEDDING_BATCH = 64
 LONGEST_FRAME_BYTES = 2**20
+KEEPALIVE_S = 2.0
+"""Shorter than what servers keep an idle connection for (uvicorn 5 s), so that a request never meets one that
+is just being closed."""
 
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=READ_TIMEOUT_S)
 _CHECK_TIMEOUT = aiohttp.ClientTimeout(total=CHECK_TIMEOUT_S)
@@ -44,7 +47,7 @@ class _Endpoint:
                 base_url=self._base_url,
                 headers=self._headers,
                 timeout=_TIMEOUT,
-                connector=aiohttp.TCPConnector(limit=0),
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S),
                 trust_env=True,
             )
         return self._session

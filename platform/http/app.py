@@ -25,9 +25,7 @@ from little_monster.platform.http.middlewares import (
 )
 from little_monster.platform.http.openapi import make_openapi
 from little_monster.platform.http.routes import auth, chat, documents, health, jobs, openai, users
-from little_monster.platform.logs import setup_logs
 from little_monster.platform.resources import Resources
-from little_monster.platform.telemetry import setup_telemetry
 
 ResourcesFactory = Callable[[], AbstractAsyncContextManager[Resources]]
 
@@ -74,8 +72,6 @@ def _lifespan(resources: ResourcesFactory) -> Callable[[FastAPI], AbstractAsyncC
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with resources() as opened:
-            setup_logs(opened.settings.telemetry)
-            setup_telemetry(opened.settings.telemetry, "ingress")
             await opened.passwords.warm_up()
             app.state.resources = opened
             _settle_memory()
