@@ -66,4 +66,4 @@ def _row(name: str, values: list[float]) -> tuple[object, ...]:
     return (name, count, *(f"{size:.0f}" for size in sizes), f"{cores:.2f}")
 
 
-BENCHMARK = Benchmark("memory", "Memory of the idle stack", measure, report, no_goals)
+BENCHMARK = Benchmark("memory", "Memory of the idle stack", measure, report, no_goals, in_rounds=False)

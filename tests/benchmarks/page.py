@@ -51,7 +51,7 @@ def _machine(kept: Sequence[tuple[Benchmark, dict[str, Any]]]) -> str:
 def _section(benchmark: Benchmark, data: dict[str, Any]) -> str:
     meta = data["meta"]
     busy = f"the machine was {meta['busy_percent']:.0f} % busy before"
-    rounds = f"{meta['rounds']} rounds, " if meta["rounds"] else ""
+    rounds = f"{meta['rounds']} rounds, " if benchmark.in_rounds else ""
     notes = _NOTES / f"{benchmark.name}.md"
     return "\n".join(
         [

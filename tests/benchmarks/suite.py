@@ -37,6 +37,8 @@ class Benchmark:
     measure: Callable[[Session], Result]
     report: Callable[[Result], str]
     goals: Callable[[Result], list[Goal]]
+    in_rounds: bool = True
+    """Whether it compares, in rounds that take turns."""
 
 
 def no_goals(_result: Result) -> list[Goal]:
