@@ -51,7 +51,7 @@ class Video(Keyed, Stamped, Base):
         # With the parentheses that PostgreSQL shows it with, so that Alembic finds them equal.
         Index(
             "idx_videos_search",
-            text("to_tsvector('english', ((title || ' ') || topic))"),
+            text("to_tsvector('english', (title || ' ') || topic)"),
             postgresql_using="gin",
         ),
         # Under row level security an enum's equality is no index condition, as it is not leakproof: these

@@ -277,7 +277,10 @@ def create() -> Iterator[str]:
     yield "CREATE SCHEMA IF NOT EXISTS content"
     yield "GRANT USAGE ON SCHEMA content TO lm_app"
     yield "GRANT EXECUTE ON FUNCTION auth.uid() TO lm_system"
-    yield from _definers()
+    yield from FUNCTIONS.values()
+    # Before the functions are given away: only who may call a function can make a trigger of it.
+    yield from _triggers()
+    yield from _give_away()
     for table in TABLES:
         yield f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY"
         yield f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY"
@@ -287,7 +290,6 @@ def create() -> Iterator[str]:
     for table, commands in _SEES.items():
         for command in commands:
             yield from _policy(table, f"system_{command.lower()}", command, "lm_system", "USING (true)")
-    yield from _triggers()
 
 
 def drop() -> Iterator[str]:
@@ -300,11 +302,10 @@ def drop() -> Iterator[str]:
     yield "REVOKE EXECUTE ON FUNCTION auth.uid() FROM lm_system"
 
 
-def _definers() -> Iterator[str]:
+def _give_away() -> Iterator[str]:
     # Only who may create in a schema can own a function there; taken back below.
     yield "GRANT CREATE, USAGE ON SCHEMA auth, content TO lm_system"
     for name, statement in FUNCTIONS.items():
-        yield statement
         yield f"REVOKE ALL ON FUNCTION {name} FROM PUBLIC"
         if "RETURNS trigger" not in statement:
             yield f"GRANT EXECUTE ON FUNCTION {name} TO lm_app"

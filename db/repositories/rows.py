@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Select, tuple_
+from sqlalchemy import ColumnElement, Select, Uuid, literal, tuple_
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -52,6 +52,35 @@ def newest_first(
     if after is not None:
         query = query.where(tuple_(moment, key) < tuple_(*after))
     return query.order_by(moment.desc(), key.desc()).limit(limit)
+
+
+def highest_first(
+    query: Select[Any],
+    number: InstrumentedAttribute[Any] | ColumnElement[Any],
+    key: InstrumentedAttribute[UUID],
+    *,
+    limit: int,
+    after: tuple[Any, UUID] | None,
+) -> Select[Any]:
+    """Order by (`number`, `key`) falling, and start behind `after`, whose number is of the column's type."""
+    if after is not None:
+        seen = tuple_(literal(after[0], number.type), literal(after[1], Uuid()))
+        query = query.where(tuple_(number, key) < seen)
+    return query.order_by(number.desc(), key.desc()).limit(limit)
+
+
+def oldest_first(
+    query: Select[Model],
+    moment: InstrumentedAttribute[datetime],
+    key: InstrumentedAttribute[UUID],
+    *,
+    limit: int,
+    after: After,
+) -> Select[Model]:
+    """Order by (`moment`, `key`) rising, as a queue stands, and start behind `after`."""
+    if after is not None:
+        query = query.where(tuple_(moment, key) > tuple_(*after))
+    return query.order_by(moment, key).limit(limit)
 
 
 async def changed(session: Session, statement: Any) -> int:

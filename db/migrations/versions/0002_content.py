@@ -94,7 +94,7 @@ def _videos() -> None:
     op.create_index(
         "idx_videos_search",
         "videos",
-        [sa.literal_column("to_tsvector('english', ((title || ' ') || topic))")],
+        [sa.literal_column("to_tsvector('english', (title || ' ') || topic)")],
         unique=False,
         postgresql_using="gin",
     )
