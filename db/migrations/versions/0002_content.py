@@ -11,6 +11,7 @@ from little_monster.db.policies import content
 revision = "0002"
 down_revision = "0001"
 
+_NEWEST = (sa.literal_column("created_at DESC"), sa.literal_column("id DESC"))
 ENUMS = ("difficulty", "video_status", "moderation_status")
 
 
@@ -81,10 +82,9 @@ def _videos() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("videos_pkey")),
         sa.UniqueConstraint("id", "created_by", "status", name="videos_visibility_key"),
     )
-    newest = [sa.literal_column("created_at DESC"), sa.literal_column("id DESC")]
-    op.create_index("idx_videos_subject_created", "videos", ["subject", *newest], unique=False)
-    op.create_index("idx_videos_status_created", "videos", ["status", *newest], unique=False)
-    op.create_index("idx_videos_created_by", "videos", ["created_by", *newest], unique=False)
+    op.create_index("idx_videos_subject_created", "videos", ["subject", *_NEWEST], unique=False)
+    op.create_index("idx_videos_status_created", "videos", ["status", *_NEWEST], unique=False)
+    op.create_index("idx_videos_created_by", "videos", ["created_by", *_NEWEST], unique=False)
     op.create_index(
         "idx_videos_rating_avg",
         "videos",
@@ -98,7 +98,7 @@ def _videos() -> None:
         unique=False,
         postgresql_using="gin",
     )
-    op.create_index("videos_newest_idx", "videos", newest, unique=False)
+    op.create_index("videos_newest_idx", "videos", [*_NEWEST], unique=False)
     op.create_index(
         "videos_views_idx",
         "videos",
@@ -138,9 +138,8 @@ def _comments() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("comments_pkey")),
     )
-    newest = [sa.literal_column("created_at DESC"), sa.literal_column("id DESC")]
-    op.create_index("idx_comments_video_id", "comments", ["video_id", *newest], unique=False)
-    op.create_index("comments_user_idx", "comments", ["user_id", *newest], unique=False)
+    op.create_index("idx_comments_video_id", "comments", ["video_id", *_NEWEST], unique=False)
+    op.create_index("comments_user_idx", "comments", ["user_id", *_NEWEST], unique=False)
     op.create_index("comments_oldest_idx", "comments", ["created_at", "id"], unique=False)
     op.create_index(
         "comments_unapproved_idx",

@@ -38,8 +38,8 @@ Tag = Annotated[
 ]
 Tags = Annotated[
     list[Tag],
-    AfterValidator(_distinct),
     Field(max_length=MAX_TAGS, description="In lower case, each once.", examples=[["plants", "exam"]]),
+    AfterValidator(_distinct),
 ]
 Words = Annotated[
     str,
@@ -55,7 +55,7 @@ class NewVideo(Body):
     topic: Topic
     subject: Subject
     difficulty: Difficulty = Difficulty.BEGINNER
-    tags: Tags = []
+    tags: Tags = Field([])
 
 
 class VideoChanges(Changes):
