@@ -168,7 +168,7 @@ FUNCTIONS = {
 }
 """All functions of this file that see more than the user's own rows; lm_system owns them."""
 
-# As the user who inserts: a video that they may not see gives nothing, and the policy refuses the row.
+# As the user who inserts, who must see the video.
 PLACE_COMMENT = """
 CREATE OR REPLACE FUNCTION content.place_comment() RETURNS trigger LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -177,6 +177,10 @@ CREATE OR REPLACE FUNCTION content.place_comment() RETURNS trigger LANGUAGE plpg
         IF NEW.video_created_by IS NULL OR NEW.video_status IS NULL THEN
             SELECT v.created_by, v.status INTO NEW.video_created_by, NEW.video_status
             FROM public.videos v WHERE v.id = NEW.video_id;
+            IF NOT FOUND THEN
+                RAISE insufficient_privilege
+                    USING MESSAGE = 'row-level security hides the video of this comment';
+            END IF;
         END IF;
         RETURN NEW;
     END
@@ -184,8 +188,8 @@ CREATE OR REPLACE FUNCTION content.place_comment() RETURNS trigger LANGUAGE plpg
 """
 
 # Policies see rows and grants see roles, but authors and moderators share both: what each may change in a row
-# is decided here. lm_system writes the verdict of moderation; without a user the policies let only the tables'
-# owner through.
+# is decided here. lm_system writes the verdict of moderation, and without a user the policies let nobody but
+# the tables' owner through.
 GUARD_COMMENT = """
 CREATE OR REPLACE FUNCTION content.guard_comment() RETURNS trigger LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp

@@ -10,15 +10,28 @@ from sqlalchemy import delete as sql_delete
 
 from little_monster.db.models.comments import Comment, ModerationStatus
 from little_monster.db.reads import ByKey
-from little_monster.db.repositories.rows import After, Rows, changed, insert, newest_first, oldest_first
+from little_monster.db.repositories.rows import (
+    After,
+    Rows,
+    changed,
+    insert,
+    newest_first,
+    oldest_first,
+    refusals,
+)
 from little_monster.db.session import Database, Session
 
 _BY_ID = ByKey(Comment)
 
 
 async def create(session: Session, *, video_id: UUID, user_id: UUID, text: str) -> Comment:
-    """Insert a comment that waits, on a video that the user sees."""
-    return await insert(session, Comment(video_id=video_id, user_id=user_id, text=text))
+    """Insert a comment that waits for its verdict.
+
+    Raises:
+        RowRefused: the user does not see the video, or no longer.
+    """
+    with refusals():
+        return await insert(session, Comment(video_id=video_id, user_id=user_id, text=text))
 
 
 async def get(session: Session, comment_id: UUID) -> Comment | None:

@@ -8,17 +8,22 @@ from sqlalchemy.dialects.postgresql import insert
 
 from little_monster.db.base import new_id
 from little_monster.db.models.ratings import Rating
-from little_monster.db.repositories.rows import changed
+from little_monster.db.repositories.rows import changed, refusals
 from little_monster.db.session import Session
 
 
 async def put(session: Session, *, video_id: UUID, user_id: UUID, stars: int) -> Rating:
-    """Insert the user's rating of a video that they see, or change it where there is one."""
+    """Insert the user's rating of the video, or change it where there is one.
+
+    Raises:
+        RowRefused: the user does not see the video, or no longer.
+    """
     new = insert(Rating).values(id=new_id(), video_id=video_id, user_id=user_id, stars=stars)
     query = new.on_conflict_do_update(
         index_elements=[Rating.video_id, Rating.user_id], set_={"stars": new.excluded.stars}
     ).returning(Rating)
-    rating = await session.scalar(query, execution_options={"populate_existing": True})
+    with refusals():
+        rating = await session.scalar(query, execution_options={"populate_existing": True})
     assert rating is not None, "inserted or changed, but there"
     return rating
 

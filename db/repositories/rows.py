@@ -1,15 +1,17 @@
 """What all repositories share: lists by keyset, and inserts that name the constraint that refused them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, Uuid, literal, tuple_
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import InstrumentedAttribute
 
 from little_monster.db.base import Base
-from little_monster.db.errors import DuplicateKey
+from little_monster.db.errors import DuplicateKey, RowRefused
 from little_monster.db.session import Session
 
 Row = TypeVar("Row")
@@ -22,6 +24,7 @@ After: TypeAlias = tuple[datetime, UUID] | None
 """Key of the last row that the caller has; None at the start."""
 
 _UNIQUE_VIOLATION = "23505"
+_FOREIGN_KEY_VIOLATION, _INSUFFICIENT_PRIVILEGE = "23503", "42501"
 
 
 async def insert(session: Session, row: Model) -> Model:
@@ -38,6 +41,21 @@ async def insert(session: Session, row: Model) -> Model:
             raise
         raise DuplicateKey(_constraint(error)) from error
     return row
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Say in the caller's terms that a row was refused; the transaction can only be rolled back.
+
+    Raises:
+        RowRefused: by row level security or a foreign key.
+    """
+    try:
+        yield
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) in (_FOREIGN_KEY_VIOLATION, _INSUFFICIENT_PRIVILEGE):
+            raise RowRefused("what the row hangs on is gone or out of sight") from error
+        raise
 
 
 def newest_first(

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import structlog
 
+from little_monster.db.errors import RowRefused
 from little_monster.db.models.comments import Comment, ModerationStatus
 from little_monster.db.repositories import comments
 from little_monster.db.session import Database, Session
@@ -16,7 +17,7 @@ from little_monster.platform.errors import NotFound, Unavailable
 from little_monster.platform.permissions import MODERATOR, require_role
 from little_monster.platform.resources import Resources
 from little_monster.platform.security import Principal
-from little_monster.platform.services.videos import require_video
+from little_monster.platform.services.videos import no_video, require_video
 
 After = tuple[datetime, UUID] | None
 
@@ -37,14 +38,16 @@ async def create_comment(resources: Resources, author: UUID, video_id: UUID, tex
     Raises:
         NotFound: there is no such video, or the author may not see it.
     """
-    # Asked before as well: moderation costs more than this.
+    # The insert asks again; moderation costs more than this.
     async with resources.database.session(author) as session:
         await require_video(session, video_id)
     verdict = await _moderate(resources, text)
-    async with resources.database.session(author) as session:
-        await require_video(session, video_id)
-        comment = await comments.create(session, video_id=video_id, user_id=author, text=text)
-        await _judge(session, comment, verdict)
+    try:
+        async with resources.database.session(author) as session:
+            comment = await comments.create(session, video_id=video_id, user_id=author, text=text)
+            await _judge(session, comment, verdict)
+    except RowRefused:
+        raise no_video() from None
     return comment
 
 

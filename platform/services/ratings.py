@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
+from little_monster.db.errors import RowRefused
 from little_monster.db.models.ratings import Rating
 from little_monster.db.repositories import ratings
 from little_monster.db.session import Database
 from little_monster.platform.errors import NotFound
-from little_monster.platform.services.videos import require_video
+from little_monster.platform.services.videos import no_video, require_video
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +38,11 @@ async def rate_video(database: Database, user_id: UUID, video_id: UUID, stars: i
     Raises:
         NotFound: there is no such video, or the user may not see it.
     """
-    async with database.session(user_id) as session:
-        await require_video(session, video_id)
-        return await ratings.put(session, video_id=video_id, user_id=user_id, stars=stars)
+    try:
+        async with database.session(user_id) as session:
+            return await ratings.put(session, video_id=video_id, user_id=user_id, stars=stars)
+    except RowRefused:
+        raise no_video() from None
 
 
 async def read_ratings(database: Database, viewer: UUID, video_id: UUID) -> Ratings:
