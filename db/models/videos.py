@@ -43,7 +43,7 @@ class Video(Keyed, Stamped, Base):
     __tablename__ = "videos"
     __table_args__ = (
         # The target of the composite foreign key by which comments copy who may see the video.
-        UniqueConstraint("id", "created_by", "status", name="videos_visibility_key"),
+        UniqueConstraint("created_by", "status", "id", name="videos_visibility_key"),
         Index("idx_videos_subject_created", "subject", text("created_at DESC"), text("id DESC")),
         Index("idx_videos_status_created", "status", text("created_at DESC"), text("id DESC")),
         Index("idx_videos_created_by", "created_by", text("created_at DESC"), text("id DESC")),

@@ -1,6 +1,7 @@
 """The community's tables: videos, comments, ratings."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,7 +12,7 @@ from little_monster.db.policies import content
 revision = "0002"
 down_revision = "0001"
 
-_NEWEST = (sa.literal_column("created_at DESC"), sa.literal_column("id DESC"))
+_NEWEST: tuple[Any, ...] = (sa.literal_column("created_at DESC"), sa.literal_column("id DESC"))
 ENUMS = ("difficulty", "video_status", "moderation_status")
 
 
@@ -80,7 +81,7 @@ def _videos() -> None:
             ["created_by"], ["users.id"], name=op.f("videos_created_by_fkey"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("videos_pkey")),
-        sa.UniqueConstraint("id", "created_by", "status", name="videos_visibility_key"),
+        sa.UniqueConstraint("created_by", "status", "id", name="videos_visibility_key"),
     )
     op.create_index("idx_videos_subject_created", "videos", ["subject", *_NEWEST], unique=False)
     op.create_index("idx_videos_status_created", "videos", ["status", *_NEWEST], unique=False)
