@@ -4,6 +4,7 @@ DatabaseError
 ├── DatabaseUnavailable    the same call may work later: no connection, statement timeout, deadlock
 │   └── IndexUnavailable   the same, of the vector index
 ├── DuplicateKey           somebody was first: `constraint` says with what
+├── RowRefused             what the row hangs on is gone, or the user no longer sees it
 ├── UnsafeRole             the operator must give the services a role that row level security binds
 ├── DimensionMismatch      the operator must re-embed, or name another collection
 └── MigrationFailed        the operator must prepare a role or a right; the message says which
@@ -28,6 +29,11 @@ class DuplicateKey(DatabaseError):
     def __init__(self, constraint: str) -> None:
         super().__init__(f"duplicate key: {constraint}")
         self.constraint = constraint
+
+
+class RowRefused(DatabaseError):
+    """Row level security or a foreign key refused the row: what it hangs on is gone, or the user does not see
+    it."""
 
 
 class UnsafeRole(DatabaseError):

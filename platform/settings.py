@@ -112,6 +112,13 @@ class ChatSettings(_Group):
     """Earlier messages of the conversation that go into the prompt."""
 
 
+class ContentSettings(_Group):
+    view_flush_s: float = Field(10.0, gt=0)
+    """Seconds after which an ingress replica adds the views that Redis has counted to the videos."""
+    moderation_timeout_s: float = Field(5.0, gt=0)
+    """Seconds that a comment waits for moderation; after them it is kept as pending, for a moderator."""
+
+
 class TelemetrySettings(_Group):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least severe level that is logged."""
@@ -177,6 +184,8 @@ class Settings(BaseSettings):
     """The HTTP API."""
     chat: ChatSettings = ChatSettings()
     """Answers."""
+    content: ContentSettings = ContentSettings()
+    """Videos, comments and ratings."""
     telemetry: TelemetrySettings = TelemetrySettings()
     """Logs, metrics, traces."""
     runtime: RuntimeSettings = RuntimeSettings()

@@ -1,4 +1,5 @@
-"""All functions that see more than one user's rows. Nothing else crosses that line.
+"""All functions that see more than one user's rows of accounts, documents and jobs; those of the community
+stand in `content.py`. Nothing else crosses that line.
 
 They run as lm_system (SECURITY DEFINER) with a pinned search path, take no SQL, and return the least that
 their caller needs. Below them stand lm_system's rights: only these columns, only these rows.

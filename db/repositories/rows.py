@@ -1,15 +1,17 @@
 """What all repositories share: lists by keyset, and inserts that name the constraint that refused them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Select, tuple_
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import ColumnElement, Select, Uuid, literal, tuple_
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import InstrumentedAttribute
 
 from little_monster.db.base import Base
-from little_monster.db.errors import DuplicateKey
+from little_monster.db.errors import DuplicateKey, RowRefused
 from little_monster.db.session import Session
 
 Row = TypeVar("Row")
@@ -22,6 +24,7 @@ After: TypeAlias = tuple[datetime, UUID] | None
 """Key of the last row that the caller has; None at the start."""
 
 _UNIQUE_VIOLATION = "23505"
+_FOREIGN_KEY_VIOLATION, _INSUFFICIENT_PRIVILEGE = "23503", "42501"
 
 
 async def insert(session: Session, row: Model) -> Model:
@@ -40,6 +43,21 @@ async def insert(session: Session, row: Model) -> Model:
     return row
 
 
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Say in the caller's terms that a row was refused; the transaction can only be rolled back.
+
+    Raises:
+        RowRefused: by row level security or a foreign key.
+    """
+    try:
+        yield
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) in (_FOREIGN_KEY_VIOLATION, _INSUFFICIENT_PRIVILEGE):
+            raise RowRefused("what the row hangs on is gone or out of sight") from error
+        raise
+
+
 def newest_first(
     query: Select[Model],
     moment: InstrumentedAttribute[datetime],
@@ -52,6 +70,35 @@ def newest_first(
     if after is not None:
         query = query.where(tuple_(moment, key) < tuple_(*after))
     return query.order_by(moment.desc(), key.desc()).limit(limit)
+
+
+def highest_first(
+    query: Select[Any],
+    number: InstrumentedAttribute[Any] | ColumnElement[Any],
+    key: InstrumentedAttribute[UUID],
+    *,
+    limit: int,
+    after: tuple[Any, UUID] | None,
+) -> Select[Any]:
+    """Order by (`number`, `key`) falling, and start behind `after`, whose number is of the column's type."""
+    if after is not None:
+        seen = tuple_(literal(after[0], number.type), literal(after[1], Uuid()))
+        query = query.where(tuple_(number, key) < seen)
+    return query.order_by(number.desc(), key.desc()).limit(limit)
+
+
+def oldest_first(
+    query: Select[Model],
+    moment: InstrumentedAttribute[datetime],
+    key: InstrumentedAttribute[UUID],
+    *,
+    limit: int,
+    after: After,
+) -> Select[Model]:
+    """Order by (`moment`, `key`) rising, as a queue stands, and start behind `after`."""
+    if after is not None:
+        query = query.where(tuple_(moment, key) > tuple_(*after))
+    return query.order_by(moment, key).limit(limit)
 
 
 async def changed(session: Session, statement: Any) -> int:

@@ -1,8 +1,10 @@
 """The HTTP application: routes, middlewares and error handlers around the resources that its lifespan
 opens."""
 
+import asyncio
+import contextlib
 import gc
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -24,8 +26,21 @@ from little_monster.platform.http.middlewares import (
     ObserveMiddleware,
 )
 from little_monster.platform.http.openapi import make_openapi
-from little_monster.platform.http.routes import auth, chat, documents, health, jobs, openai, users
+from little_monster.platform.http.routes import (
+    auth,
+    chat,
+    comments,
+    documents,
+    health,
+    jobs,
+    moderation,
+    openai,
+    ratings,
+    users,
+    videos,
+)
 from little_monster.platform.resources import Resources
+from little_monster.platform.services.views import flush_forever
 
 ResourcesFactory = Callable[[], AbstractAsyncContextManager[Resources]]
 
@@ -35,6 +50,10 @@ _PRODUCT_ROUTERS: tuple[APIRouter, ...] = (
     documents.router,
     chat.router,
     jobs.router,
+    videos.router,
+    comments.router,
+    moderation.router,
+    ratings.router,
 )
 # What any operation may answer.
 _COMMON: tuple[type[ProblemError], ...] = (
@@ -75,9 +94,22 @@ def _lifespan(resources: ResourcesFactory) -> Callable[[FastAPI], AbstractAsyncC
             await opened.passwords.warm_up()
             app.state.resources = opened
             _settle_memory()
-            yield
+            async with _in_background(flush_forever(opened)):
+                yield
 
     return lifespan
+
+
+@asynccontextmanager
+async def _in_background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run work that never ends beside the requests, and stop it with them."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
 def _settle_memory() -> None:

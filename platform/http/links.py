@@ -18,9 +18,11 @@ class Link(BaseModel):
 Links = dict[str, Link]
 
 
-def link(*parts: object) -> Link:
-    """Return the link of a resource of the product API: `link("jobs", job_id)` is `/api/v1/jobs/{job_id}`."""
-    return Link(href="/".join([API, *(str(part) for part in parts)]))
+def link(*parts: object, **query: object) -> Link:
+    """Return the link of a resource of the product API: `link("jobs", job_id)` is `/api/v1/jobs/{job_id}`;
+    `query` becomes its query parameters."""
+    path = "/".join([API, *(str(part) for part in parts)])
+    return Link(href=f"{path}?{urlencode(query)}" if query else path)
 
 
 def page_link(request: Request, cursor: str | None) -> Link:

@@ -2,8 +2,8 @@
 added.
 
 An endpoint takes `page: PageDep`, asks its repository for `page.fetch` rows (one more than it shows, which
-tells whether there is a next page) after `page.after` or `page.after_index`, and returns `listing(...)` as
-a `Listing[View]`.
+tells whether there is a next page) after `page.after`, `page.after_number(...)` or `page.after_index`, and
+returns `listing(...)` as a `Listing[View]`.
 """
 
 import base64
@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
 
@@ -26,7 +27,19 @@ MAX_LIMIT = 100
 
 Row = TypeVar("Row")
 View = TypeVar("View")
-Position = tuple[datetime, UUID] | int
+
+
+@dataclass(frozen=True, slots=True)
+class NumberPosition:
+    """Where a row stands in a list that is ordered by a number and then by key. `order` names the number, as
+    a cursor of one order means nothing in another."""
+
+    order: str
+    number: Decimal
+    key: UUID
+
+
+Position = tuple[datetime, UUID] | NumberPosition | int
 
 
 class Listing(BaseModel, Generic[View]):
@@ -56,9 +69,19 @@ class Page:
     def after(self) -> tuple[datetime, UUID] | None:
         """The position of the last row seen in a list that is ordered by time, None at its start."""
         position = None if self.cursor is None else decode_cursor(self.cursor)
-        if isinstance(position, int):
+        if position is not None and not isinstance(position, tuple):
             raise _bad_cursor()
         return position
+
+    def after_number(self, order: str) -> tuple[Decimal, UUID] | None:
+        """The position of the last row seen in a list that is ordered by the number `order`, None at its
+        start."""
+        position = None if self.cursor is None else decode_cursor(self.cursor)
+        if position is None:
+            return None
+        if not isinstance(position, NumberPosition) or position.order != order:
+            raise _bad_cursor()
+        return position.number, position.key
 
     @property
     def after_index(self) -> int | None:
@@ -85,7 +108,13 @@ PageDep = Annotated[Page, Depends(get_page)]
 
 def encode_cursor(position: Position) -> str:
     """Return the cursor of a position: URL-safe, and not to be read by clients."""
-    parts = [position] if isinstance(position, int) else [position[0].isoformat(), position[1].hex]
+    parts: list[object]
+    if isinstance(position, int):
+        parts = [position]
+    elif isinstance(position, NumberPosition):
+        parts = [position.order, str(position.number), position.key.hex]
+    else:
+        parts = [position[0].isoformat(), position[1].hex]
     return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode().rstrip("=")
 
 
@@ -99,8 +128,10 @@ def decode_cursor(cursor: str) -> Position:
         parts = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True))
         if len(parts) == 1:
             return _index(parts[0])
+        if len(parts) == 3:
+            return NumberPosition(str(parts[0]), _number(parts[1]), UUID(hex=parts[2]))
         time, key = datetime.fromisoformat(parts[0]), UUID(hex=parts[1])
-    except (binascii.Error, ValueError, TypeError, KeyError, AttributeError):
+    except (binascii.Error, ValueError, TypeError, KeyError, AttributeError, InvalidOperation):
         raise _bad_cursor() from None
     # A year that PostgreSQL's driver cannot shift to UTC would fail there with an error of its own.
     if len(parts) != 2 or time.tzinfo is None or not 2000 <= time.year <= 2200:
@@ -137,6 +168,14 @@ def _index(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not -1 <= value < 2**31:
         raise ValueError
     return value
+
+
+def _number(value: object) -> Decimal:
+    number = Decimal(str(value))
+    # What bigint and double both hold: PostgreSQL would refuse others with an error of its own.
+    if not number.is_finite() or abs(number) >= 2**63 or abs(number.adjusted()) > 60:
+        raise ValueError
+    return number
 
 
 def _bad_cursor() -> InvalidInput:

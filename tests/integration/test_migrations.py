@@ -1,6 +1,7 @@
 """Migrations: up and down on a filled database, true to the models, for a superuser and for a plain owner."""
 
 import asyncio
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -12,16 +13,26 @@ from little_monster.db import migrate
 from little_monster.db.base import Base, new_id
 from little_monster.db.engine import create_engine
 from little_monster.db.errors import DatabaseUnavailable, MigrationFailed
-from little_monster.db.models import FileType, MessageRole
+from little_monster.db.models import (
+    Difficulty,
+    FileType,
+    MessageRole,
+    ModerationStatus,
+    Subject,
+    VideoStatus,
+)
 from little_monster.db.repositories import (
     chat_conversations,
     chat_messages,
+    comments,
     document_chunks,
     jobs,
+    ratings,
     user_documents,
     users,
+    videos,
 )
-from little_monster.db.session import Database
+from little_monster.db.session import Database, Session
 
 APP_ROLE = "lm_service"
 
@@ -67,7 +78,27 @@ async def fill(url: str) -> None:
             session, user_id=user_id, conversation_id=conversation.id, role=MessageRole.USER, content="?"
         )
         await jobs.create(session, user_id=user_id, kind="ingest_document", subject_id=document_id)
+        await fill_content(session, user_id)
     await database.close()
+
+
+async def fill_content(session: Session, user_id: UUID) -> None:
+    video = await videos.create(
+        session,
+        created_by=user_id,
+        title="Optics",
+        topic="Light",
+        subject=Subject.PHYSICS,
+        difficulty=Difficulty.BEGINNER,
+    )
+    comment = await comments.create(session, video_id=video.id, user_id=user_id, text="Bright")
+    await comments.judge(session, comment, ModerationStatus.APPROVED)
+    await ratings.put(session, video_id=video.id, user_id=user_id, stars=4)
+    changed = await videos.change(session, video.id, {"status": VideoStatus.PUBLIC})
+    assert changed is not None
+    assert (changed.comment_count, changed.rating_count, changed.rating_avg) == (1, 1, 4)
+    await session.refresh(comment)
+    assert comment.video_status is VideoStatus.PUBLIC
 
 
 async def test_up_down_up_on_a_filled_database(scratch):
@@ -83,6 +114,21 @@ async def test_up_down_up_on_a_filled_database(scratch):
     await fill(app_url)
 
 
+async def test_the_community_goes_and_the_rest_stays(scratch):
+    owner_url, app_url = scratch
+    await migrate.upgrade(owner_url, APP_ROLE)
+    await fill(app_url)
+    await migrate.downgrade(owner_url, "0001")
+    connection = await asyncpg.connect(owner_url)
+    assert await connection.fetchval("SELECT count(*) FROM document_chunks") == 1
+    assert await connection.fetchval("SELECT to_regclass('videos')") is None
+    assert await connection.fetchval("SELECT to_regnamespace('content')") is None
+    assert await connection.fetchval("SELECT to_regprocedure('auth.has_role(text)')") is None
+    await migrate.upgrade(owner_url, APP_ROLE)
+    assert await connection.fetchval("SELECT count(*) FROM users") == 1
+    await connection.close()
+
+
 async def left_over(url: str) -> list[str]:
     connection = await asyncpg.connect(url)
     rows = await connection.fetch("""
@@ -91,7 +137,7 @@ async def left_over(url: str) -> list[str]:
         UNION ALL SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace
         UNION ALL SELECT typname FROM pg_type
             WHERE typnamespace = 'public'::regnamespace AND typname !~ 'alembic_version'
-        UNION ALL SELECT nspname FROM pg_namespace WHERE nspname IN ('auth', 'queue')
+        UNION ALL SELECT nspname FROM pg_namespace WHERE nspname IN ('auth', 'queue', 'content')
     """)
     await connection.close()
     return [row["name"] for row in rows]

@@ -6,11 +6,14 @@ import asyncpg
 import pytest
 
 from little_monster.db.base import Base, new_id
-from little_monster.db.policies.definers import FUNCTIONS
+from little_monster.db.policies import content, definers
 from little_monster.db.policies.tenancy import TENANT_TABLES
 
 TABLES = ("users", *TENANT_TABLES)
 WHO = ("owner", "other", "nobody")
+# Tables with files of their own, where more than an owner and others is tried, and what crosses users.
+OTHER_TABLES = (*content.TABLES,)
+FUNCTIONS = (*definers.FUNCTIONS, *content.FUNCTIONS)
 
 _INSERTS = {
     "users": "(id, email, password_hash, display_name) VALUES ($1::uuid, $1::uuid::text, '', '')",
@@ -165,8 +168,9 @@ async def test_every_table_forces_row_level_security(postgres):
     """
     forced = dict(await owner.fetch(query))
     await owner.close()
-    assert forced == dict.fromkeys(TABLES, True)
-    assert set(Base.metadata.tables) == set(TABLES)
+    tables = (*TABLES, *OTHER_TABLES)
+    assert forced == dict.fromkeys(tables, True)
+    assert set(Base.metadata.tables) == set(tables)
 
 
 async def test_the_definer_functions_are_those_of_the_list(postgres):

@@ -1,5 +1,6 @@
 import base64
 from datetime import UTC, datetime
+from decimal import Decimal
 from uuid import uuid4
 
 import pytest
@@ -7,7 +8,13 @@ from fastapi import FastAPI, Response
 from starlette.requests import Request
 
 from little_monster.platform.errors import InvalidInput
-from little_monster.platform.http.pagination import Page, decode_cursor, encode_cursor, listing
+from little_monster.platform.http.pagination import (
+    NumberPosition,
+    Page,
+    decode_cursor,
+    encode_cursor,
+    listing,
+)
 
 NOW = datetime(2026, 11, 22, 12, 30, 15, 123456, tzinfo=UTC)
 
@@ -16,6 +23,9 @@ def test_cursor_comes_back_exactly() -> None:
     key = uuid4()
     assert decode_cursor(encode_cursor((NOW, key))) == (NOW, key)
     assert decode_cursor(encode_cursor(41)) == 41
+    for number in ("0", "3.6666666666666667", "9007199254740993", "0.06079271"):
+        position = NumberPosition("top_rated", Decimal(number), key)
+        assert decode_cursor(encode_cursor(position)) == position
 
 
 def text_cursor(text: str) -> str:
@@ -37,6 +47,14 @@ def text_cursor(text: str) -> str:
         text_cursor(f'["0001-01-01T00:00:00+14:00", "{uuid4()}"]'),
         text_cursor('["2026-01-01T00:00:00+00:00", 7]'),
         text_cursor("[" * 90),
+        text_cursor(f'["views", "many", "{uuid4()}"]'),
+        text_cursor(f'["views", "NaN", "{uuid4()}"]'),
+        text_cursor(f'["views", "-Infinity", "{uuid4()}"]'),
+        text_cursor(f'["views", "1e400", "{uuid4()}"]'),
+        text_cursor(f'["views", "1e-400", "{uuid4()}"]'),
+        text_cursor(f'["views", "9223372036854775808", "{uuid4()}"]'),
+        text_cursor('["views", "1", 7]'),
+        text_cursor(f'["views", "1", "{uuid4()}", 4]'),
     ],
 )
 def test_foreign_cursors_are_refused(cursor: str) -> None:
@@ -50,7 +68,17 @@ def test_cursor_of_another_kind_of_list_is_refused() -> None:
         _ = Page(20, encode_cursor(3)).after
     with pytest.raises(InvalidInput):
         _ = Page(20, encode_cursor((NOW, uuid4()))).after_index
+    views = encode_cursor(NumberPosition("views", Decimal(3), uuid4()))
+    for cursor in (views, encode_cursor(3), encode_cursor((NOW, uuid4()))):
+        with pytest.raises(InvalidInput):
+            Page(20, cursor).after_number("top_rated")
+    with pytest.raises(InvalidInput):
+        _ = Page(20, views).after
+    with pytest.raises(InvalidInput):
+        _ = Page(20, views).after_index
+    assert Page(20, views).after_number("views") is not None
     assert Page(20, None).after is None
+    assert Page(20, None).after_number("views") is None
     assert Page(20, encode_cursor(0)).after_index == 0
 
 

@@ -1,8 +1,8 @@
 """Kinds of text that bodies are made of."""
 
-from typing import Annotated
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, EmailStr, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, EmailStr, StringConstraints, model_validator
 
 
 class Body(BaseModel):
@@ -10,6 +10,26 @@ class Body(BaseModel):
     one."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+class Changes(Body):
+    """Base of the bodies of PATCH: a field that is left out stays as it is, and there is at least one. Only
+    `nullable` fields may be null; the others are None where they are left out."""
+
+    nullable: ClassVar[frozenset[str]] = frozenset()
+
+    @model_validator(mode="after")
+    def _is_a_change(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError("must change something")
+        for name in self.model_fields_set - self.nullable:
+            if getattr(self, name) is None:
+                raise ValueError(f"{name} must not be null")
+        return self
+
+    def given(self) -> dict[str, Any]:
+        """Return the fields that were sent."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
 
 
 def without_nul(text: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI
@@ -44,6 +45,8 @@ def settings(postgres: Any, valkey_url: str, tmp_path_factory: pytest.TempPathFa
         database={"url": SecretStr(postgres.app_url), "pool_size": 4},
         redis={"url": SecretStr(valkey_url)},
         auth={"secret": SecretStr("integration-secret-0123456789abcdef")},
+        # Tests flush the views themselves.
+        content={"view_flush_s": 3600},
     )
 
 
@@ -110,6 +113,25 @@ def register(client: httpx.AsyncClient) -> Callable[[], Awaitable[Account]]:
         response = await client.post("/api/v1/auth/register", json=body)
         assert response.status_code == 201, response.text
         return Account(email, **response.json())
+
+    return make
+
+
+@pytest.fixture
+def register_as(
+    client: httpx.AsyncClient, register: Callable[[], Awaitable[Account]], postgres: Any
+) -> Callable[[str], Awaitable[Account]]:
+    """Make an account with a role, which only the tables' owner gives."""
+
+    async def make(role: str) -> Account:
+        account = await register()
+        owner = await asyncpg.connect(postgres.owner_url)
+        await owner.execute("UPDATE users SET role = $1 WHERE id = $2", role, account.user["id"])
+        await owner.close()
+        body = {"email": account.email, "password": PASSWORD}
+        response = await client.post("/api/v1/auth/login", json=body)
+        assert response.status_code == 200, response.text
+        return Account(account.email, **response.json())
 
     return make
 

@@ -1,0 +1,159 @@
+"""Study videos: the feed, and what is done with one."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request, Response
+
+from little_monster.db.models.user_documents import Subject
+from little_monster.db.models.videos import Difficulty, VideoStatus
+from little_monster.db.repositories.videos import Listed, VideoFilter, VideoOrder
+from little_monster.platform.errors import Conflict, InvalidInput, NotFound, Unauthenticated
+from little_monster.platform.http.dependencies import CurrentUser, Idempotent, ResourcesDep
+from little_monster.platform.http.exception_handlers import problem_responses
+from little_monster.platform.http.idempotency import IdempotentRoute
+from little_monster.platform.http.links import link
+from little_monster.platform.http.pagination import (
+    Listing,
+    NumberPosition,
+    Page,
+    PageDep,
+    Position,
+    listing,
+)
+from little_monster.platform.http.schemas.videos import (
+    MAX_TAGS,
+    NewVideo,
+    Tag,
+    VideoChanges,
+    VideoView,
+    Words,
+)
+from little_monster.platform.services import videos
+
+router = APIRouter(prefix="/videos", tags=["videos"], route_class=IdempotentRoute)
+
+
+@router.get(
+    "",
+    summary="List videos",
+    response_model=Listing[VideoView],
+    responses=problem_responses(Unauthenticated, InvalidInput),
+)
+async def list_videos(
+    request: Request,
+    response: Response,
+    user: CurrentUser,
+    resources: ResourcesDep,
+    page: PageDep,
+    q: Annotated[
+        Words | None, Query(description='Words of title or topic: `cell -wall "light reaction"`.')
+    ] = None,
+    subject: Annotated[Subject | None, Query(description="Only videos of this subject.")] = None,
+    difficulty: Annotated[Difficulty | None, Query(description="Only videos of this difficulty.")] = None,
+    created_by: Annotated[UUID | None, Query(description="Only videos of this user.")] = None,
+    status: Annotated[
+        VideoStatus, Query(description="Other than `public`: one's own, such as drafts.")
+    ] = VideoStatus.PUBLIC,
+    tags: Annotated[
+        list[Tag], Query(max_length=MAX_TAGS, description="Only videos with all of these tags.")
+    ] = [],  # noqa: B006 - FastAPI makes a list for each request.
+    sort: Annotated[
+        VideoOrder | None,
+        Query(description="Left out: `relevance` with `q`, else `newest`. `relevance` needs `q`."),
+    ] = None,
+) -> dict[str, Any]:
+    """List the feed: public videos, filtered, searched and sorted; or one's own videos of another status."""
+    wanted = VideoFilter(status, created_by, subject, difficulty, q, tuple(tags))
+    order = sort or (VideoOrder.NEWEST if q is None else VideoOrder.RELEVANCE)
+    if order is VideoOrder.RELEVANCE and q is None:
+        raise _nothing_to_be_relevant_to()
+    rows = await videos.list_videos(
+        resources.database, user, wanted, order=order, limit=page.fetch, after=_after(page, order)
+    )
+    return listing(
+        request,
+        response,
+        page,
+        rows,
+        view=lambda row: VideoView.of(row.video),
+        position=lambda row: _position(row, order),
+    )
+
+
+@router.post(
+    "",
+    status_code=201,
+    summary="Begin a video",
+    dependencies=[Idempotent],
+    responses=problem_responses(Unauthenticated, InvalidInput),
+)
+async def create_video(
+    body: NewVideo, response: Response, user: CurrentUser, resources: ResourcesDep
+) -> VideoView:
+    """Make a draft, which only its creator sees: what the video is to be about. Nothing is generated yet, so
+    that a draft has no script and nothing to watch."""
+    video = await videos.create_video(
+        resources.database,
+        user.user_id,
+        title=body.title,
+        topic=body.topic,
+        subject=body.subject,
+        difficulty=body.difficulty,
+        tags=body.tags,
+    )
+    response.headers["Location"] = link("videos", video.id).href
+    return VideoView.of(video)
+
+
+@router.get(
+    "/{video_id}",
+    summary="Show a video",
+    responses=problem_responses(Unauthenticated, NotFound, InvalidInput),
+)
+async def get_video(video_id: UUID, user: CurrentUser, resources: ResourcesDep) -> VideoView:
+    """Show a video, and count the view of a public one by anybody but its creator."""
+    return VideoView.of(await videos.read_video(resources, user.user_id, video_id))
+
+
+@router.patch(
+    "/{video_id}",
+    summary="Change a video",
+    responses=problem_responses(Unauthenticated, NotFound, Conflict, InvalidInput),
+)
+async def change_video(
+    video_id: UUID, body: VideoChanges, user: CurrentUser, resources: ResourcesDep
+) -> VideoView:
+    """Change one's own video; moderators may change anybody's. It can be public once there is something to
+    watch."""
+    return VideoView.of(await videos.change_video(resources.database, user.user_id, video_id, body.given()))
+
+
+@router.delete(
+    "/{video_id}",
+    status_code=204,
+    summary="Delete a video",
+    responses=problem_responses(Unauthenticated, NotFound, InvalidInput),
+)
+async def delete_video(video_id: UUID, user: CurrentUser, resources: ResourcesDep) -> None:
+    """Delete one's own video with its comments and ratings; moderators may delete anybody's."""
+    await videos.delete_video(resources.database, user.user_id, video_id)
+
+
+def _after(page: Page, order: VideoOrder) -> tuple[datetime | Decimal, UUID] | None:
+    return page.after if order is VideoOrder.NEWEST else page.after_number(order.value)
+
+
+def _position(row: Listed, order: VideoOrder) -> Position:
+    if isinstance(row.value, datetime):
+        return row.value, row.video.id
+    return NumberPosition(order.value, Decimal(str(row.value)), row.video.id)
+
+
+def _nothing_to_be_relevant_to() -> InvalidInput:
+    return InvalidInput(
+        "Only a search can be sorted by relevance.",
+        errors=[{"field": "query.sort", "message": "relevance needs q"}],
+    )

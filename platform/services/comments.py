@@ -1,0 +1,160 @@
+"""Comments: written, moderated before others see them, and looked through by moderators."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from little_monster.db.errors import RowRefused
+from little_monster.db.models.comments import Comment, ModerationStatus
+from little_monster.db.repositories import comments
+from little_monster.db.session import Database, Session
+from little_monster.platform.errors import NotFound, Unavailable
+from little_monster.platform.permissions import MODERATOR, require_role
+from little_monster.platform.resources import Resources
+from little_monster.platform.security import Principal
+from little_monster.platform.services.videos import no_video, require_video
+
+After = tuple[datetime, UUID] | None
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What moderation says of a text."""
+
+    status: ModerationStatus
+    reason: str | None = None
+
+
+async def create_comment(resources: Resources, author: UUID, video_id: UUID, text: str) -> Comment:
+    """Store a comment with the verdict of moderation.
+
+    Raises:
+        NotFound: there is no such video, or the author may not see it.
+    """
+    # The insert asks again; moderation costs more than this.
+    async with resources.database.session(author) as session:
+        await require_video(session, video_id)
+    verdict = await _moderate(resources, text)
+    try:
+        async with resources.database.session(author) as session:
+            comment = await comments.create(session, video_id=video_id, user_id=author, text=text)
+            await _judge(session, comment, verdict)
+    except RowRefused:
+        raise no_video() from None
+    return comment
+
+
+async def list_comments(
+    database: Database, viewer: UUID, video_id: UUID, *, limit: int, after: After
+) -> list[Comment]:
+    """Return at most `limit` comments that the viewer sees, newest first, behind `after`.
+
+    Raises:
+        NotFound: there is no such video, or the viewer may not see it.
+    """
+    async with database.session(viewer) as session:
+        await require_video(session, video_id)
+        return await comments.list(session, video_id, limit=limit, after=after)
+
+
+async def read_comment(database: Database, viewer: UUID, comment_id: UUID) -> Comment:
+    """Return the comment.
+
+    Raises:
+        NotFound: there is none, or the viewer may not see it.
+    """
+    comment = await comments.read(database, viewer, comment_id)
+    if comment is None:
+        raise no_comment()
+    return comment
+
+
+async def change_comment(resources: Resources, author: UUID, comment_id: UUID, text: str) -> Comment:
+    """Change the text of one's own comment, which is moderated anew.
+
+    Raises:
+        NotFound: there is none, or it is somebody else's.
+    """
+    comment = await read_comment(resources.database, author, comment_id)
+    if comment.user_id != author:
+        raise no_comment()
+    if comment.text == text:
+        return comment
+    verdict = await _moderate(resources, text)
+    async with resources.database.session(author) as session:
+        changed = await comments.set_text(session, comment_id, text)
+        if changed is None:
+            raise no_comment()
+        await _judge(session, changed, verdict)
+    return changed
+
+
+async def delete_comment(database: Database, user_id: UUID, comment_id: UUID) -> None:
+    """Delete one's own comment, or as a moderator anybody's.
+
+    Raises:
+        NotFound: there is none, or the user may not delete it.
+    """
+    async with database.session(user_id) as session:
+        if not await comments.delete(session, comment_id):
+            raise no_comment()
+
+
+async def list_queue(
+    database: Database, moderator: Principal, status: ModerationStatus, *, limit: int, after: After
+) -> list[Comment]:
+    """Return at most `limit` comments of this status on all videos, oldest first, behind `after`.
+
+    Raises:
+        Forbidden: this needs a moderator.
+    """
+    require_role(moderator, MODERATOR)
+    async with database.session(moderator.user_id) as session:
+        return await comments.queue(session, status, limit=limit, after=after)
+
+
+async def moderate_comment(
+    database: Database, moderator: Principal, comment_id: UUID, changes: Mapping[str, Any]
+) -> Comment:
+    """Set `moderation_status`, `moderation_reason` or `is_hidden` and return the comment.
+
+    Raises:
+        Forbidden: this needs a moderator.
+        NotFound: there is none.
+    """
+    require_role(moderator, MODERATOR)
+    async with database.session(moderator.user_id) as session:
+        changed = await comments.moderate(session, comment_id, changes)
+    if changed is None:
+        raise no_comment()
+    return changed
+
+
+def no_comment() -> NotFound:
+    """Return the error for a comment that is not there, or not for this user."""
+    return NotFound("There is no such comment.", code="comment_not_found")
+
+
+async def _judge(session: Session, comment: Comment, verdict: Verdict) -> None:
+    if verdict.status is not ModerationStatus.PENDING:
+        await comments.judge(session, comment, verdict.status, reason=verdict.reason)
+
+
+async def _moderate(resources: Resources, text: str) -> Verdict:
+    """Return what moderation says; while it is away, that the comment waits for a moderator."""
+    try:
+        async with asyncio.timeout(resources.settings.content.moderation_timeout_s):
+            [result] = await resources.moderator.classify([text])
+    except (Unavailable, TimeoutError) as error:
+        _log.warning("comment_not_moderated", error=type(error).__name__)
+        return Verdict(ModerationStatus.PENDING)
+    if result.flagged:
+        return Verdict(ModerationStatus.FLAGGED, f"Automatic moderation: {', '.join(result.categories)}")
+    return Verdict(ModerationStatus.APPROVED)
