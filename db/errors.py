@@ -4,6 +4,7 @@ DatabaseError
 ├── DatabaseUnavailable    the same call may work later: no connection, statement timeout, deadlock
 │   └── IndexUnavailable   the same, of the vector index
 ├── DuplicateKey           somebody was first: `constraint` says with what
+├── MissingParent          what the row belongs to is not there: `constraint` says what
 ├── UnsafeRole             the operator must give the services a role that row level security binds
 ├── DimensionMismatch      the operator must re-embed, or name another collection
 └── MigrationFailed        the operator must prepare a role or a right; the message says which
@@ -27,6 +28,18 @@ class DuplicateKey(DatabaseError):
 
     def __init__(self, constraint: str) -> None:
         super().__init__(f"duplicate key: {constraint}")
+        self.constraint = constraint
+
+
+class MissingParent(DatabaseError):
+    """A foreign key refused the row: what it belongs to was deleted, or never there.
+
+    Args:
+        constraint: name of the foreign key (`chat_conversations_user_id_fkey`).
+    """
+
+    def __init__(self, constraint: str) -> None:
+        super().__init__(f"missing parent: {constraint}")
         self.constraint = constraint
 
 

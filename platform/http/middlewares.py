@@ -72,6 +72,7 @@ class LateCORSMiddleware:
                 "Content-Type",
                 "Idempotency-Key",
                 "If-Match",
+                "If-None-Match",
                 "Last-Event-ID",
                 REQUEST_ID,
             ),

@@ -1,6 +1,6 @@
 """Kinds of text that bodies are made of."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, EmailStr, StringConstraints
 
@@ -10,6 +10,18 @@ class Body(BaseModel):
     one."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+class Change(Body):
+    """Base of the bodies of PATCH: what is left out stays as it is.
+
+    A field that can be left out but is never null has a `default_factory`, whose value nobody reads: a
+    default would be shown to clients as what they get.
+    """
+
+    def given(self) -> dict[str, Any]:
+        """Return the fields that the client sent."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
 
 
 def without_nul(text: str) -> str:
