@@ -10,7 +10,7 @@ from fastapi.security.base import SecurityBase
 
 from little_monster.platform.errors import RateLimited, Unauthenticated
 from little_monster.platform.http.context import context_of
-from little_monster.platform.rate_limits import Decision
+from little_monster.platform.rate_limits import REQUESTS, Decision
 from little_monster.platform.resources import Resources
 from little_monster.platform.security import Principal, invalid_token
 
@@ -68,23 +68,27 @@ async def limit_requests(request: Request) -> None:
 
     Raises:
         RateLimited: there were too many in this minute.
+        Unauthenticated: the account was deleted while its tokens live; that is known here, as to look it up
+            for itself would cost each request a round trip.
     """
     resources = resources_of(request)
     principal = identify(request)
     key = str(principal.user_id) if principal else f"address:{client_address(request)}"
-    decision = await resources.limiter.hit("requests", key, resources.settings.api.requests_per_minute)
+    decision = await resources.limiter.hit(REQUESTS, key, resources.settings.api.requests_per_minute)
+    if decision is not None and decision.shut:
+        raise invalid_token()
     _apply(request, decision)
 
 
-async def limit_attempts(request: Request, resources: Resources, email: str) -> None:
-    """Count an attempt to log in or register, by address and account: behind a proxy that names no address,
-    one attacker must not lock out everybody.
+async def limit_attempts(request: Request, resources: Resources, account: str) -> None:
+    """Count an attempt to show a password, by address and account (its e-mail address, or its id): behind a
+    proxy that names no address, one attacker must not lock out everybody.
 
     Raises:
         RateLimited: there were too many in this minute.
     """
-    account = hashlib.sha256(email.encode()).hexdigest()[:32]
-    key = f"{client_address(request)}:{account}"
+    digest = hashlib.sha256(account.encode()).hexdigest()[:32]
+    key = f"{client_address(request)}:{digest}"
     limit = resources.settings.api.login_attempts_per_minute
     _apply(request, await resources.limiter.hit("attempts", key, limit))
 
