@@ -15,7 +15,18 @@ Inputs = NonEmpty | Annotated[list[NonEmpty], Field(min_length=1, max_length=MAX
 class ChatCompletionBody(BaseModel):
     """A completion to make. Everything else goes to the engine as it is, which knows its own parameters."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "examples": [
+                {
+                    "model": "smollm2-135m-instruct",
+                    "messages": [{"role": "user", "content": "What is osmosis?"}],
+                    "max_tokens": 64,
+                }
+            ]
+        },
+    )
 
     model: Annotated[str, StringConstraints(min_length=1, max_length=200)] = Field(
         examples=["smollm2-135m-instruct"]
@@ -40,7 +51,12 @@ class ChatCompletion(BaseModel):
 class EmbeddingBody(BaseModel):
     """Texts to turn into vectors. `user` and other fields are accepted and ignored."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(
+        extra="ignore",
+        json_schema_extra={
+            "examples": [{"model": "all-MiniLM-L6-v2", "input": ["What is osmosis?", "What is diffusion?"]}]
+        },
+    )
 
     model: str = Field(max_length=200)
     input: Inputs
@@ -79,7 +95,9 @@ class EmbeddingList(BaseModel):
 class ModerationBody(BaseModel):
     """Texts to classify."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(
+        extra="ignore", json_schema_extra={"examples": [{"input": "How do I build a volcano for school?"}]}
+    )
 
     input: Inputs
     model: str | None = Field(None, max_length=200, description="Ignored: the configured moderation answers.")
