@@ -24,7 +24,8 @@ from little_monster.platform.http.middlewares import (
     ObserveMiddleware,
 )
 from little_monster.platform.http.openapi import make_openapi
-from little_monster.platform.http.routes import auth, chat, documents, health, jobs, openai, users
+from little_monster.platform.http.routes import auth, chat, docs, documents, health, jobs, openai, users
+from little_monster.platform.http.safe_headers import SafeHeadersMiddleware
 from little_monster.platform.resources import Resources
 
 ResourcesFactory = Callable[[], AbstractAsyncContextManager[Resources]]
@@ -35,6 +36,13 @@ _PRODUCT_ROUTERS: tuple[APIRouter, ...] = (
     documents.router,
     chat.router,
     jobs.router,
+)
+# From the inside out.
+_MIDDLEWARES: tuple[Any, ...] = (
+    BodyLimitMiddleware,
+    ObserveMiddleware,
+    LateCORSMiddleware,
+    SafeHeadersMiddleware,
 )
 # What any operation may answer.
 _COMMON: tuple[type[ProblemError], ...] = (
@@ -58,11 +66,12 @@ def create_app(resources: ResourcesFactory) -> FastAPI:
         lifespan=_lifespan(resources),
         generate_unique_id_function=_operation_id,
         redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
     )
     _add_routes(app)
     add_exception_handlers(app)
-    # The last one added is the outermost.
-    for middleware in (BodyLimitMiddleware, ObserveMiddleware, LateCORSMiddleware):
+    for middleware in _MIDDLEWARES:
         app.add_middleware(middleware)
     app.openapi = lambda: make_openapi(app)  # type: ignore[method-assign]
     return app
@@ -96,6 +105,7 @@ def _add_routes(app: FastAPI) -> None:
         openai.router, prefix="/v1", dependencies=limited, responses=openai_responses(*_COMMON)
     )
     app.include_router(health.router)
+    app.include_router(docs.router)
 
 
 def _operation_id(route: APIRoute) -> str:
