@@ -66,17 +66,19 @@ CurrentUser = Annotated[Principal, Depends(_BearerToken())]
 async def limit_requests(request: Request) -> None:
     """Count the request against its user, or against its address when no valid token says who it is.
 
+    That an account was deleted while its tokens live is known here, as to look it up would cost each request
+    a round trip: such a token is like none.
+
     Raises:
         RateLimited: there were too many in this minute.
-        Unauthenticated: the account was deleted while its tokens live; that is known here, as to look it up
-            for itself would cost each request a round trip.
     """
-    resources = resources_of(request)
     principal = identify(request)
-    key = str(principal.user_id) if principal else f"address:{client_address(request)}"
-    decision = await resources.limiter.hit(REQUESTS, key, resources.settings.api.requests_per_minute)
+    decision = await _count(request, str(principal.user_id)) if principal else None
     if decision is not None and decision.shut:
-        raise invalid_token()
+        context_of(request).is_gone = True
+        principal = None
+    if principal is None:
+        decision = await _count(request, f"address:{client_address(request)}")
     _apply(request, decision)
 
 
@@ -120,8 +122,9 @@ Idempotent = Depends(idempotency_key)
 
 def identify(request: Request) -> Principal | None:
     """Return whom a valid token of the request names, None when there is none."""
-    if (known := context_of(request).principal) is not None:
-        return known
+    context = context_of(request)
+    if context.is_gone or context.principal is not None:
+        return None if context.is_gone else context.principal
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":
         return None
@@ -129,8 +132,13 @@ def identify(request: Request) -> Principal | None:
         principal = resources_of(request).tokens.read(token.strip())
     except Unauthenticated:
         return None
-    context_of(request).principal = principal
+    context.principal = principal
     return principal
+
+
+async def _count(request: Request, key: str) -> Decision | None:
+    resources = resources_of(request)
+    return await resources.limiter.hit(REQUESTS, key, resources.settings.api.requests_per_minute)
 
 
 def _apply(request: Request, decision: Decision | None) -> None:

@@ -84,7 +84,7 @@ def running() -> Callable[..., AbstractAsyncContextManager[FastAPI]]:
     return _running
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def client_of() -> Callable[..., httpx.AsyncClient]:
     """Make a client of an application, at an address of its own."""
     return _client_of
