@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field
 
-from little_monster.platform.http.schemas.texts import Body, Email, Name
+from little_monster.platform.http.schemas.texts import Body, Email, Name, Password
 from little_monster.platform.http.schemas.users import UserView
 from little_monster.platform.services.accounts import Tokens
 
@@ -30,7 +30,7 @@ class Registration(Body):
     )
 
     email: Email = Field(examples=["ada@example.com"])
-    password: SecretStr = Field(min_length=MIN_PASSWORD_CHARS, max_length=MAX_PASSWORD_CHARS)
+    password: Password = Field(min_length=MIN_PASSWORD_CHARS, max_length=MAX_PASSWORD_CHARS)
     display_name: Name = Field(examples=["Ada"])
 
 
@@ -44,7 +44,7 @@ class LogIn(Body):
     )
 
     email: Email = Field(examples=["ada@example.com"])
-    password: SecretStr = Field(min_length=1, max_length=MAX_PASSWORD_CHARS)
+    password: Password = Field(min_length=1, max_length=MAX_PASSWORD_CHARS)
 
 
 class RefreshTokenBody(Body):

@@ -3,10 +3,13 @@ them."""
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from little_monster.platform.http.schemas.texts import is_deeper
 
 MAX_INPUTS = 2_048
 MAX_INPUT_CHARS = 100_000
+MAX_LEVELS = 64
 
 NonEmpty = Annotated[str, StringConstraints(min_length=1, max_length=MAX_INPUT_CHARS)]
 Inputs = NonEmpty | Annotated[list[NonEmpty], Field(min_length=1, max_length=MAX_INPUTS)]
@@ -33,6 +36,14 @@ class ChatCompletionBody(BaseModel):
     )
     messages: list[dict[str, Any]] = Field(min_length=1)
     stream: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_shallow(cls, body: Any) -> Any:
+        # Engines write the body anew, and stop at some depth with an error of their own.
+        if isinstance(body, dict) and is_deeper(body, MAX_LEVELS):
+            raise ValueError(f"must not be deeper than {MAX_LEVELS} levels")
+        return body
 
 
 class ChatCompletion(BaseModel):

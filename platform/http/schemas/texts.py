@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, EmailStr, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, EmailStr, SecretStr, StringConstraints
 
 
 class Body(BaseModel):
@@ -30,6 +30,23 @@ def without_nul(text: str) -> str:
     return text
 
 
+def is_deeper(value: Any, levels: int) -> bool:
+    """Say whether lists and objects stand in each other more than `levels` deep; no depth exhausts the
+    stack."""
+    level = [value]
+    for _ in range(levels):
+        inner = [one for outer in level for one in (outer.values() if isinstance(outer, dict) else outer)]
+        level = [one for one in inner if isinstance(one, (dict, list))]
+    return bool(level)
+
+
+def _whole(secret: SecretStr) -> SecretStr:
+    text = without_nul(secret.get_secret_value())
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("must not contain half of a character")
+    return secret
+
+
 def _lower(text: str) -> str:
     return text.lower()
 
@@ -43,3 +60,5 @@ Name = Annotated[
     AfterValidator(without_nul),
 ]
 Email = Annotated[EmailStr, StringConstraints(max_length=254), AfterValidator(_lower)]
+# A secret is not read as text by pydantic, which would refuse what cannot be encoded.
+Password = Annotated[SecretStr, AfterValidator(_whole)]

@@ -10,14 +10,13 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    SecretStr,
     StringConstraints,
 )
 
 from little_monster.db.models.users import User
 from little_monster.db.repositories.users import UserStats
 from little_monster.platform.http.links import Links, link
-from little_monster.platform.http.schemas.texts import Body, Change, Name, without_nul
+from little_monster.platform.http.schemas.texts import Body, Change, Name, Password, without_nul
 from little_monster.platform.services.preferences import MAX_BYTES, MAX_DEPTH, check
 
 MAX_SUBJECTS = 20
@@ -114,7 +113,7 @@ class AccountEnd(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"password": "correct horse battery staple"}]})
 
-    password: SecretStr = Field(min_length=1, max_length=256)
+    password: Password = Field(min_length=1, max_length=256)
 
 
 class UserStatsView(BaseModel):
