@@ -1,9 +1,7 @@
 """Hostile input in every text of every body is refused as a problem, or stored and given back as it is."""
 
-import copy
 import json
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import uuid4
 
@@ -14,6 +12,7 @@ from fastapi.routing import APIRoute
 
 from little_monster.db.repositories.users import find_login
 from little_monster.db.session import Database
+from tests.fixtures.operations import Operation, operations, replaced, texts
 
 HOSTILE = {
     "sql": "'); DROP TABLE users; --",
@@ -27,55 +26,7 @@ HOSTILE = {
 }
 REFUSED = {"nul": "a\x00b", "half": "a\ud800b"}
 
-# The engines that the application has in these tests.
 IGNORE_MORE = ("/v1/embeddings", "/v1/moderations")
-MODELS = {"/v1/chat/completions": "tiny", "/v1/embeddings": "fake-embedder"}
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One operation with a JSON body, and a good body of it."""
-
-    method: str
-    path: str
-    example: dict[str, Any]
-
-
-def operations(document: dict[str, Any]) -> Iterator[Operation]:
-    schemas = document["components"]["schemas"]
-    for path, methods in document["paths"].items():
-        for method, operation in methods.items():
-            body = operation.get("requestBody", {}).get("content", {}).get("application/json")
-            if body is None:
-                continue
-            named = [
-                one["$ref"] for one in (body["schema"], *body["schema"].get("anyOf", ())) if "$ref" in one
-            ]
-            example = schemas[named[0].rpartition("/")[2]]["examples"][0]
-            if path in MODELS:
-                example = {**example, "model": MODELS[path]}
-            yield Operation(method.upper(), path, example)
-
-
-def texts(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Yield the place of every text in a body."""
-    if isinstance(value, str):
-        yield at
-    elif isinstance(value, dict):
-        for name, inner in value.items():
-            yield from texts(inner, (*at, name))
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            yield from texts(inner, (*at, index))
-
-
-def replaced(body: dict[str, Any], place: tuple[Any, ...], value: Any) -> dict[str, Any]:
-    changed = copy.deepcopy(body)
-    target: Any = changed
-    for step in place[:-1]:
-        target = target[step]
-    target[place[-1]] = value
-    return changed
 
 
 def is_fine(response: httpx.Response, path: str) -> bool:
@@ -116,7 +67,7 @@ def send(client: httpx.AsyncClient, account: Any, ids: dict[str, str]) -> Send:
 
 @pytest.fixture
 def all_operations(app: FastAPI) -> list[Operation]:
-    found = list(operations(app.openapi()))
+    found = [one for one in operations(app.openapi()) if one.example is not None]
     with_body = [route for route in app.routes if isinstance(route, APIRoute) and route.body_field]
     assert len(found) == len(with_body) > 10
     return found
