@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute
 
 from little_monster.platform.errors import InvalidInput, ProblemError, RateLimited, TooLarge, Unavailable
+from little_monster.platform.http.compression import CompressionMiddleware
 from little_monster.platform.http.dependencies import limit_requests
 from little_monster.platform.http.exception_handlers import (
     add_exception_handlers,
@@ -25,7 +26,6 @@ from little_monster.platform.http.middlewares import (
 )
 from little_monster.platform.http.openapi import make_openapi
 from little_monster.platform.http.routes import auth, chat, docs, documents, health, jobs, openai, users
-from little_monster.platform.http.safe_headers import SafeHeadersMiddleware
 from little_monster.platform.resources import Resources
 
 ResourcesFactory = Callable[[], AbstractAsyncContextManager[Resources]]
@@ -40,9 +40,9 @@ _PRODUCT_ROUTERS: tuple[APIRouter, ...] = (
 # From the inside out.
 _MIDDLEWARES: tuple[Any, ...] = (
     BodyLimitMiddleware,
+    CompressionMiddleware,
     ObserveMiddleware,
     LateCORSMiddleware,
-    SafeHeadersMiddleware,
 )
 # What any operation may answer.
 _COMMON: tuple[type[ProblemError], ...] = (

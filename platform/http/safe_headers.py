@@ -1,48 +1,35 @@
-"""Headers that make every answer safe to a browser, whoever made it."""
+"""Headers that make every answer safe to a browser: it guesses no type, stores nothing, runs nothing."""
 
+from collections.abc import Iterable
 from typing import Final
-
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 POLICY: Final = "Content-Security-Policy"
 
-_ALWAYS: Final = (
+RawHeaders = tuple[tuple[bytes, bytes], ...]
+
+ALWAYS: Final[RawHeaders] = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
 )
 # What says nothing of storing it is somebody's own.
-_CACHE_CONTROL: Final = (b"cache-control", b"no-store")
+_UNSTORED: Final[RawHeaders] = (*ALWAYS, (b"cache-control", b"no-store"))
 # A page that brings no policy of its own needs nothing and may do nothing.
-_STRICT_POLICY: Final = (
-    POLICY.lower().encode(),
-    b"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox",
+_POLICY: Final = POLICY.lower().encode()
+_STRICT: Final[RawHeaders] = (
+    (_POLICY, b"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox"),
 )
 
 
-class SafeHeadersMiddleware:
-    """Adds to each answer what keeps a browser from guessing its type, storing it, or running it."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-
-        async def send_safe(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = _completed(message.get("headers", ()))
-            await send(message)
-
-        await self._app(scope, receive, send_safe)
-
-
-def _completed(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    named = {name.lower(): value for name, value in headers}
-    added = [header for header in _ALWAYS if header[0] not in named]
-    if _CACHE_CONTROL[0] not in named:
-        added.append(_CACHE_CONTROL)
-    if named.get(b"content-type", b"").startswith(b"text/html") and _STRICT_POLICY[0] not in named:
-        added.append(_STRICT_POLICY)
-    return [*headers, *added]
+def safe_headers(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
+    """Return what an answer with these headers lacks to be safe. It runs for each answer, and so looks at
+    each header once.
+    """
+    added, is_page, has_policy = _UNSTORED, False, False
+    for name, value in headers:
+        if name == b"cache-control":
+            added = ALWAYS
+        elif name == b"content-type":
+            is_page = value.startswith(b"text/html")
+        elif name == _POLICY:
+            has_policy = True
+    return (*added, *_STRICT) if is_page and not has_policy else added

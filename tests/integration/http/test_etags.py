@@ -162,3 +162,30 @@ async def test_the_tag_of_a_job_moves_with_its_eta(
     second = await client.get(path, headers=account.headers)
     assert first.json()["eta_seconds"] < second.json()["eta_seconds"]
     assert first.headers["etag"] != second.headers["etag"]
+
+
+async def test_compressed_and_plain_are_one_version_with_two_tags(
+    client: httpx.AsyncClient, account: Any, paths: dict[str, str], database: Database
+) -> None:
+    path, owner = paths["conversation"], UUID(account.user["id"])
+    async with database.session(owner) as session:
+        await chat_messages.add(
+            session,
+            user_id=owner,
+            conversation_id=UUID(path.rpartition("/")[2]),
+            role=MessageRole.USER,
+            content="The cell is the unit of life. " * 100,
+        )
+    plain, packed = [
+        await client.get(path, headers={**account.headers, "Accept-Encoding": coding})
+        for coding in ("identity", "gzip")
+    ]
+    assert (packed.headers["content-encoding"], packed.json()) == ("gzip", plain.json())
+    assert packed.headers["etag"] == f'{plain.headers["etag"][:-1]}-gzip"'
+    for known in (plain, packed):
+        tag = known.headers["etag"]
+        same = await client.get(path, headers={**account.headers, "If-None-Match": tag})
+        assert (same.status_code, same.headers["etag"]) == (304, tag)
+        body = {"title": plain.json()["title"]}
+        changed = await client.patch(path, json=body, headers={**account.headers, "If-Match": tag})
+        assert changed.status_code == 200
