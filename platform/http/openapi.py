@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
+from little_monster.platform.errors import MalformedJson
 from little_monster.platform.http.schemas.problems import OpenAIError, Problem
 
 DESCRIPTION = """A self-hosted study platform: upload what you study, ask, and read cited answers.
@@ -17,6 +18,7 @@ Every answer carries `X-Request-ID` and `traceparent`. Lists come in pages: pass
 What has an `ETag` is answered with 304 to `If-None-Match`, and changed only while `If-Match` names it."""
 
 _ETAG = {"description": "Stands for this version of the resource.", "schema": {"type": "string"}}
+_MALFORMED = f"{MalformedJson.title} (`{MalformedJson.code}`)"
 _REF = "#/components/schemas/{model}"
 
 
@@ -30,7 +32,7 @@ def make_openapi(app: FastAPI) -> dict[str, Any]:
             routes=app.routes,
             tags=app.openapi_tags,
         )
-        app.openapi_schema = _with_conditions(_with_problems(document))
+        app.openapi_schema = _with_conditions(_with_malformed(_with_problems(document)))
     return app.openapi_schema
 
 
@@ -42,6 +44,16 @@ def _with_problems(document: dict[str, Any]) -> dict[str, Any]:
     schemas.update(made["$defs"])
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
+    return document
+
+
+def _with_malformed(document: dict[str, Any]) -> dict[str, Any]:
+    """Declare the answer to a body that is no JSON, in the shape of an operation's other errors."""
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            if "application/json" in operation.get("requestBody", {}).get("content", {}):
+                content = operation["responses"]["422"]["content"]
+                operation["responses"]["400"] = {"description": _MALFORMED, "content": content}
     return document
 
 

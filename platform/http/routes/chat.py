@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
@@ -58,6 +58,17 @@ document's text, which are the quote), `answer_start` and `answer_end` (characte
 are the sentence that the quote supports).
 
 A client that goes away stops the answer; what there is of it is kept as `interrupted`."""
+
+EVENT_SCHEMA: dict[str, Any] = {
+    "title": "One event of an answer",
+    "type": "object",
+    "required": ["id", "event", "data"],
+    "properties": {
+        "id": {"type": "string", "pattern": "^[0-9]+$"},
+        "event": {"type": "string", "enum": [one.name for one in get_args(Event)]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+}
 
 
 @router.post(
@@ -171,7 +182,10 @@ async def delete_conversation(
     description=EVENTS,
     response_class=StreamResponse,
     responses={
-        200: {"description": "The answer, as it is written.", "content": {"text/event-stream": {}}},
+        200: {
+            "description": "The answer, as it is written.",
+            "content": {"text/event-stream": {"schema": EVENT_SCHEMA}},
+        },
         **problem_responses(Unauthenticated, NotFound, InvalidInput, ContentRefused, EngineFailed),
     },
 )

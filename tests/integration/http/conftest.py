@@ -47,35 +47,46 @@ def settings(postgres: Any, valkey_url: str, tmp_path_factory: pytest.TempPathFa
     )
 
 
-@asynccontextmanager
-async def _running(settings: Settings, **engines: Any) -> AsyncIterator[FastAPI]:
-    """Run the application; `engines` replace the fakes."""
-    folder: Path = settings.data_dir / f"index-{new_id()}"
-    index = EdgeIndex(folder, "passages", 64)
-    parts: dict[str, Any] = {
-        "chat_models": {"tiny": FakeChatModel()},
-        "embedder": FakeEmbedder(),
-        "retriever": FakeRetriever(),
-        "moderator": FakeModerator(),
-        "index": index,
-        **engines,
-    }
+def _app_of(settings: Settings, **engines: Any) -> FastAPI:
+    """Make an application, whose lifespan opens everything; `engines` replace the fakes."""
 
     @asynccontextmanager
     async def resources() -> AsyncIterator[Resources]:
+        folder: Path = settings.data_dir / f"index-{new_id()}"
+        index = EdgeIndex(folder, "passages", 64)
+        parts: dict[str, Any] = {
+            "chat_models": {"tiny": FakeChatModel()},
+            "embedder": FakeEmbedder(),
+            "retriever": FakeRetriever(),
+            "moderator": FakeModerator(),
+            "index": index,
+            **engines,
+        }
         async with open_resources(settings, **parts) as opened:
             yield opened
+        await index.close()
 
-    app = create_app(resources)
+    return create_app(resources)
+
+
+@asynccontextmanager
+async def _running(settings: Settings, **engines: Any) -> AsyncIterator[FastAPI]:
+    """Run the application; `engines` replace the fakes."""
+    app = _app_of(settings, **engines)
     async with app.router.lifespan_context(app):
         yield app
-    await index.close()
 
 
 def _client_of(app: FastAPI) -> httpx.AsyncClient:
     # An address of its own, so that no test is refused for the requests of another.
     transport = httpx.ASGITransport(app=app, client=(str(new_id()), 1234))
     return httpx.AsyncClient(transport=transport, base_url="http://test")
+
+
+@pytest.fixture(scope="session")
+def app_of() -> Callable[..., FastAPI]:
+    """Make an application for who runs its lifespan in a loop of their own."""
+    return _app_of
 
 
 @pytest.fixture
