@@ -65,7 +65,7 @@ clean:  ## Remove .venv and caches (never the data folder)
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 ##@ Check
-.PHONY: test lint types rules unit integration serve bench
+.PHONY: test lint types rules unit integration fuzz serve bench
 test: lint types  ## Everything: lint, types, rules, unit, integration, serve
 	$(call header,Rules; unit and integration tests)
 	@$(BIN)/python -m pytest tests/rules tests/unit tests/integration
@@ -89,6 +89,9 @@ unit: $(DEV_STAMP)  ## Unit tests: no services, seconds
 
 integration: $(DEV_STAMP)  ## Tests against real PostgreSQL, Valkey and Qdrant Edge
 	@$(BIN)/python -m pytest tests/integration
+
+fuzz: $(DEV_STAMP)  ## Generated requests to every route, some 10,000 and other ones each time
+	@LM_FUZZ_EXAMPLES=300 $(BIN)/python -m pytest tests/integration/http/test_fuzz.py --timeout=3600
 
 serve: $(DEV_STAMP)  ## Tests of the graph on Ray Serve, with the real small models
 	@$(BIN)/python -m pytest tests/serve tests/gpu

@@ -62,6 +62,8 @@ def create_engine(
         max_overflow=0,
         pool_timeout=pool_timeout_s,
         pool_use_lifo=True,
+        # An error's text goes to logs: what the statement was given stays out of it.
+        hide_parameters=True,
     )
     event.listen(engine.sync_engine, "checkout", _refuse_closed)
     event.listen(engine.sync_engine, "checkin", _discard_unclean)

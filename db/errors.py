@@ -5,6 +5,7 @@ DatabaseError
 │   └── IndexUnavailable   the same, of the vector index
 ├── DuplicateKey           somebody was first: `constraint` says with what
 ├── RowRefused             what the row hangs on is gone, or the user no longer sees it
+│   └── MissingParent      what the row belongs to is not there: `constraint` says what
 ├── UnsafeRole             the operator must give the services a role that row level security binds
 ├── DimensionMismatch      the operator must re-embed, or name another collection
 └── MigrationFailed        the operator must prepare a role or a right; the message says which
@@ -34,6 +35,18 @@ class DuplicateKey(DatabaseError):
 class RowRefused(DatabaseError):
     """Row level security or a foreign key refused the row: what it hangs on is gone, or the user does not see
     it."""
+
+
+class MissingParent(RowRefused):
+    """A foreign key refused the row: what it belongs to was deleted, or never there.
+
+    Args:
+        constraint: name of the foreign key (`chat_conversations_user_id_fkey`).
+    """
+
+    def __init__(self, constraint: str) -> None:
+        super().__init__(f"missing parent: {constraint}")
+        self.constraint = constraint
 
 
 class UnsafeRole(DatabaseError):

@@ -56,6 +56,10 @@ class Retrieval:
         """Remove every point of a document."""
         await self._index.delete_document(owner, document_id)
 
+    async def delete_owner(self, owner: UUID) -> None:
+        """Remove every point of an owner."""
+        await self._index.delete_owner(owner)
+
     async def count(self, owner: UUID, document_id: UUID | None) -> int:
         """Count the points of an owner, or of one document."""
         return await self._index.count(owner, document_id)

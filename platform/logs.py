@@ -27,9 +27,13 @@ _SECRET_TEXT = re.compile(
     r"(?P<dsn>://[^\s:/@]{0,256}):[^\s/@]{1,256}@"
     r"|\beyJ[\w-]{4,4096}\.[\w-]{2,4096}\.[\w-]{0,4096}"
     r"|\bbearer\s+[\w.~+/=-]{8,4096}"
-    r"|[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+",
+    r"|[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+"
+    # PostgreSQL quotes whole rows there.
+    r"|(?<=DETAIL:  )[^\n]{1,65536}",
     re.IGNORECASE,
 )
+# A text without one of these holds none of it, which is seen sooner.
+_SIGNS = ("@", "eyJ", "DETAIL:")
 _HANDLER_NAME = "little-monster"
 # Made once: `json.dumps` makes one each time that it is given a `default`.
 _JSON = json.JSONEncoder(default=str)
@@ -88,8 +92,9 @@ def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
 
 
 def redact_text(text: str) -> str:
-    """Return `text` without what looks like a token, an e-mail address, or the password of a URL."""
-    if "@" not in text and "eyJ" not in text and "earer" not in text.lower():
+    """Return `text` without what looks like a token, an e-mail address, or the password of a URL, and without
+    the rows that an error of PostgreSQL quotes."""
+    if not any(sign in text for sign in _SIGNS) and "earer" not in text.lower():
         return text
     return _SECRET_TEXT.sub(_replacement, text)
 

@@ -15,33 +15,40 @@ from redis.asyncio import Redis
 
 from little_monster.platform.cache import REDIS_AWAY
 
+REQUESTS = "requests"
+"""Name of the limit that counts every request, by user."""
 WINDOW_S = 60
 MAX_BATCH = 64
 
 # For each key and its limit: how many more may pass, -1 where this one may not, and in how many milliseconds
 # that changes for the better; as one text, which the client reads faster than a list. A key holds the number
-# of its window and the counts of that and the one before.
+# of its window and the counts of that and the one before; or that it is shut, which is answered with -2.
 _COUNT = """
 local time, width, answers = redis.call('TIME'), tonumber(ARGV[1]), {}
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local window, left = math.floor(now / width), width - now % width
 for i, key in ipairs(KEYS) do
-    local held = redis.call('HMGET', key, 'window', 'count', 'before')
+    local held = redis.call('HMGET', key, 'window', 'count', 'before', 'shut')
     local age = window - (tonumber(held[1]) or 0)
     local count, before = tonumber(held[2]) or 0, tonumber(held[3]) or 0
     if age == 1 then count, before = 0, count elseif age ~= 0 then count, before = 0, 0 end
     local limit, wait = tonumber(ARGV[i + 1]), left
     local free = limit - count - math.floor(before * left / width)
-    if free > 0 then
+    if held[4] then
+        free, wait = -1, redis.call('PTTL', key)
+    elseif free > 0 then
         redis.call('HSET', key, 'window', window, 'count', count + 1, 'before', before)
         redis.call('PEXPIRE', key, width + left)
     elseif count < limit then
         wait = left - width * (limit - count) / before + 1
     end
-    answers[i] = string.format('%d %d', math.max(free, 0) - 1, math.ceil(wait))
+    local rest = held[4] and -2 or math.max(free, 0) - 1
+    answers[i] = string.format('%d %d', rest, math.ceil(wait))
 end
 return table.concat(answers, ' ')
 """
+
+_SHUT = -2
 
 _log = structlog.get_logger(__name__)
 
@@ -49,18 +56,21 @@ _log = structlog.get_logger(__name__)
 @dataclass(frozen=True, slots=True)
 class Decision:
     """Whether a request may pass: `remaining` of `limit` requests are left. `reset_s` is in how many seconds
-    the next one may pass when this one may not, else in how many this window ends."""
+    the next one may pass when this one may not, else in how many this window ends. `shut` is one whose key
+    was shut: nothing passes, however few they are."""
 
     name: str
     allowed: bool
     limit: int
     remaining: int
     reset_s: int
+    shut: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class _Hit:
-    """A request that waits to be counted; `answer` gets what is left (-1: refused) and milliseconds."""
+    """A request that waits to be counted; `answer` gets what is left (-1: refused, -2: shut) and
+    milliseconds."""
 
     key: str
     limit: int
@@ -72,6 +82,7 @@ class RateLimiter:
     one round trip."""
 
     def __init__(self, redis: Redis) -> None:
+        self._redis = redis
         self._count = redis.register_script(_COUNT)
         self._waiting: deque[_Hit] = deque()
         self._sender: asyncio.Task[None] | None = None
@@ -79,7 +90,7 @@ class RateLimiter:
     async def hit(self, name: str, key: str, per_minute: int) -> Decision | None:
         """Count one request; None when Redis is away, as an answer matters more than a count then."""
         loop = asyncio.get_running_loop()
-        hit = _Hit(f"lm:rate:{name}:{key}", per_minute, loop.create_future())
+        hit = _Hit(_key(name, key), per_minute, loop.create_future())
         self._waiting.append(hit)
         if self._sender is None:
             self._sender = loop.create_task(self._send())
@@ -88,7 +99,18 @@ class RateLimiter:
         except REDIS_AWAY as error:
             _log.warning("rate_limit_skipped", limit=name, error=type(error).__name__)
             return None
-        return Decision(name, left >= 0, per_minute, max(0, left), max(1, math.ceil(wait_ms / 1000)))
+        reset_s = max(1, math.ceil(wait_ms / 1000))
+        return Decision(name, left >= 0, per_minute, max(0, left), reset_s, shut=left == _SHUT)
+
+    async def shut(self, name: str, key: str, seconds: int) -> None:
+        """Let nothing of this key pass for so long. With Redis away it is not shut."""
+        try:
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.hset(_key(name, key), "shut", "1")
+                pipe.expire(_key(name, key), seconds)
+                await pipe.execute()
+        except REDIS_AWAY as error:
+            _log.warning("rate_limit_not_shut", limit=name, error=type(error).__name__)
 
     async def _send(self) -> None:
         """Count what waits, and then what came meanwhile. No request's own task does it, as it may be
@@ -118,3 +140,7 @@ class RateLimiter:
         for hit, left, wait_ms in zip(batch, answers[::2], answers[1::2], strict=True):
             if not hit.answer.done():
                 hit.answer.set_result((left, wait_ms))
+
+
+def _key(name: str, key: str) -> str:
+    return f"lm:rate:{name}:{key}"

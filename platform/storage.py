@@ -93,10 +93,13 @@ class FileStorage:
 
     async def delete_prefix(self, prefix: str) -> None:
         """Remove every file below `prefix`, a whole folder name such as `{user_id}/{document_id}`."""
-        async for found in obstore.list(self._store, prefix=prefix.rstrip("/") + "/"):
-            keys = [entry["path"] for entry in found]
-            with suppress(FileNotFoundError):
-                await self._run(obstore.delete_async(self._store, keys))
+        try:
+            async for found in obstore.list(self._store, prefix=prefix.rstrip("/") + "/"):
+                keys = [entry["path"] for entry in found]
+                with suppress(FileNotFoundError):
+                    await obstore.delete_async(self._store, keys)
+        except (BaseError, OSError) as error:
+            raise self._unavailable(error) from error
 
     async def check(self) -> None:
         """Return when the storage can be written and read; raise `Unavailable` when not."""

@@ -8,7 +8,7 @@ from sqlalchemy import delete as sql_delete
 from sqlalchemy import select, update
 
 from little_monster.db.models.chat_conversations import ChatConversation, ContextType
-from little_monster.db.repositories.rows import After, Rows, changed, insert, newest_first
+from little_monster.db.repositories.rows import After, Rows, changed, insert, locked, newest_first
 from little_monster.db.session import Session
 
 
@@ -30,18 +30,22 @@ async def get(session: Session, conversation_id: UUID) -> ChatConversation | Non
     return await session.get(ChatConversation, conversation_id)
 
 
-async def list(session: Session, *, limit: int, after: After = None) -> Rows[ChatConversation]:
+async def lock(session: Session, conversation_id: UUID) -> ChatConversation | None:
+    """Return the conversation as `get` does, and let nobody change the row before this transaction ends."""
+    return await locked(session, ChatConversation, conversation_id)
+
+
+async def list(
+    session: Session, *, limit: int, after: After = None, context_type: ContextType | None = None
+) -> Rows[ChatConversation]:
     """Return at most `limit` conversations, the last active first, behind `after` (`key` of the last one
     seen).
     """
-    query = newest_first(
-        select(ChatConversation),
-        ChatConversation.last_message_at,
-        ChatConversation.id,
-        limit=limit,
-        after=after,
-    )
-    return [*await session.scalars(query)]
+    query = select(ChatConversation)
+    if context_type is not None:
+        query = query.where(ChatConversation.context_type == context_type)
+    moment, row_id = ChatConversation.last_message_at, ChatConversation.id
+    return [*await session.scalars(newest_first(query, moment, row_id, limit=limit, after=after))]
 
 
 def key(row: ChatConversation) -> tuple[datetime, UUID]:

@@ -161,6 +161,11 @@ async def cancel_for(session: Session, subject_id: UUID) -> int:
     return await changed(session, _cancelled().where(Job.subject_id == subject_id))
 
 
+async def cancel_all(session: Session, user_id: UUID) -> int:
+    """Cancel all jobs of the user that have not ended; return how many."""
+    return await changed(session, _cancelled().where(Job.user_id == user_id))
+
+
 def _held(job_id: UUID, worker: str) -> ColumnElement[bool]:
     return and_(Job.id == job_id, Job.status == JobStatus.RUNNING, Job.leased_by == worker)
 

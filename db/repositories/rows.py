@@ -1,6 +1,6 @@
 """What all repositories share: lists by keyset, and inserts that name the constraint that refused them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, TypeAlias, TypeVar
@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import InstrumentedAttribute
 
 from little_monster.db.base import Base
-from little_monster.db.errors import DuplicateKey, RowRefused
+from little_monster.db.errors import DuplicateKey, MissingParent, RowRefused
 from little_monster.db.session import Session
 
 Row = TypeVar("Row")
@@ -23,8 +23,8 @@ Rows: TypeAlias = list[Row]
 After: TypeAlias = tuple[datetime, UUID] | None
 """Key of the last row that the caller has; None at the start."""
 
-_UNIQUE_VIOLATION = "23505"
 _FOREIGN_KEY_VIOLATION, _INSUFFICIENT_PRIVILEGE = "23503", "42501"
+_REFUSALS = {"23505": DuplicateKey, "23503": MissingParent}
 
 
 async def insert(session: Session, row: Model) -> Model:
@@ -32,14 +32,16 @@ async def insert(session: Session, row: Model) -> Model:
 
     Raises:
         DuplicateKey: a unique constraint refused it; the transaction can only be rolled back.
+        MissingParent: a foreign key did; the same.
     """
     session.add(row)
     try:
         await session.flush()
     except IntegrityError as error:
-        if getattr(error.orig, "sqlstate", None) != _UNIQUE_VIOLATION:
+        refusal = _REFUSALS.get(getattr(error.orig, "sqlstate", None) or "")
+        if refusal is None:
             raise
-        raise DuplicateKey(_constraint(error)) from error
+        raise refusal(_constraint(error)) from error
     return row
 
 
@@ -56,6 +58,23 @@ def refusals() -> Iterator[None]:
         if getattr(error.orig, "sqlstate", None) in (_FOREIGN_KEY_VIOLATION, _INSUFFICIENT_PRIVILEGE):
             raise RowRefused("what the row hangs on is gone or out of sight") from error
         raise
+
+
+async def locked(session: Session, model: type[Model], key: UUID) -> Model | None:
+    """Return the row, and let nobody change it before this transaction ends; rows that belong to it may still
+    be added.
+    """
+    lock = {"key_share": True}
+    return await session.get(model, key, with_for_update=lock, populate_existing=True)
+
+
+async def change(session: Session, row: Base, values: Mapping[str, Any]) -> None:
+    """Write other values, by their names in the model, into a locked row; a row that has them already stays
+    as it is.
+    """
+    for name, value in values.items():
+        setattr(row, name, value)
+    await session.flush()
 
 
 def newest_first(

@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 
 from little_monster.db.models.user_documents import EmbeddingStatus, FileType, Subject, UserDocument
 from little_monster.db.reads import ByKey
-from little_monster.db.repositories.rows import After, Rows, changed, insert, newest_first
+from little_monster.db.repositories.rows import After, Rows, changed, insert, locked, newest_first
 from little_monster.db.session import Database, Session
 
 _BY_ID = ByKey(UserDocument)
@@ -49,6 +49,11 @@ async def create(
 async def get(session: Session, document_id: UUID) -> UserDocument | None:
     """Return the document; None also for somebody else's."""
     return await session.get(UserDocument, document_id)
+
+
+async def lock(session: Session, document_id: UUID) -> UserDocument | None:
+    """Return the document as `get` does, and let nobody change the row before this transaction ends."""
+    return await locked(session, UserDocument, document_id)
 
 
 async def read(database: Database, owner: UUID, document_id: UUID) -> UserDocument | None:
@@ -115,6 +120,11 @@ async def set_status(
         values["metadata_"] = UserDocument.metadata_.op("||")(metadata)
     query = update(UserDocument).where(UserDocument.id == document_id).values(values)
     return await changed(session, query) == 1
+
+
+async def ids(session: Session, user_id: UUID) -> Rows[UUID]:
+    """Return the ids of all documents of the user."""
+    return [*await session.scalars(select(UserDocument.id).where(UserDocument.user_id == user_id))]
 
 
 async def delete(session: Session, document_id: UUID) -> bool:

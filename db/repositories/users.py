@@ -2,13 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import BigInteger, func, select, text, true, update
+from sqlalchemy import delete as sql_delete
 
+from little_monster.db.models.chat_conversations import ChatConversation
+from little_monster.db.models.user_documents import UserDocument
 from little_monster.db.models.users import User, UserRole
 from little_monster.db.reads import ByKey
-from little_monster.db.repositories.rows import changed, insert
+from little_monster.db.repositories.rows import changed, insert, locked
 from little_monster.db.session import Database, Session
 
 _BY_ID = ByKey(User)
@@ -21,6 +26,18 @@ class Login:
     user_id: UUID
     password_hash: str
     role: UserRole
+
+
+@dataclass(frozen=True, slots=True)
+class UserStats:
+    """How much a user has; `storage_bytes` are those of the uploaded files."""
+
+    documents: int
+    chunks: int
+    storage_bytes: int
+    conversations: int
+    messages: int
+    last_activity_at: datetime
 
 
 async def get(session: Session, user_id: UUID) -> User | None:
@@ -81,3 +98,57 @@ async def set_password(session: Session, user_id: UUID, password_hash: str) -> b
 async def exists(session: Session, user_id: UUID) -> bool:
     """Say whether the account is still there."""
     return await session.scalar(select(User.id).where(User.id == user_id)) is not None
+
+
+async def lock(session: Session, user_id: UUID) -> User | None:
+    """Return the user as `get` does, and let nobody change the row before this transaction ends."""
+    return await locked(session, User, user_id)
+
+
+async def lock_out(session: Session, user_id: UUID) -> bool:
+    """Let nobody change the user, or add a row that belongs to them, before this transaction ends; False when
+    there is no such user.
+    """
+    return await session.scalar(select(User.id).where(User.id == user_id).with_for_update()) is not None
+
+
+async def delete(session: Session, user_id: UUID) -> bool:
+    """Delete the account with every row that belongs to it; False when there is no such user."""
+    return await changed(session, sql_delete(User).where(User.id == user_id)) == 1
+
+
+async def stats(session: Session, user_id: UUID) -> UserStats | None:
+    """Count what the user has, in one statement; None when there is no such user.
+
+    The counters that triggers keep stand for chunks and messages, which are many more.
+    """
+    library, chats = _library(user_id), _chats(user_id)
+    latest = func.greatest(User.last_active_at, library.c.latest, chats.c.latest)
+    query = (
+        select(*library.c[:3], *chats.c[:2], latest.label("last_activity_at"))
+        .select_from(User)
+        .join(library, true())
+        .join(chats, true())
+        .where(User.id == user_id)
+    )
+    row = (await session.execute(query)).mappings().one_or_none()
+    return None if row is None else UserStats(**row)
+
+
+def _library(user_id: UUID) -> Any:
+    query = select(
+        func.count().label("documents"),
+        func.coalesce(func.sum(UserDocument.chunk_count), 0).cast(BigInteger).label("chunks"),
+        func.coalesce(func.sum(UserDocument.file_size), 0).cast(BigInteger).label("storage_bytes"),
+        func.max(UserDocument.created_at).label("latest"),
+    )
+    return query.where(UserDocument.user_id == user_id).subquery()
+
+
+def _chats(user_id: UUID) -> Any:
+    query = select(
+        func.count().label("conversations"),
+        func.coalesce(func.sum(ChatConversation.message_count), 0).cast(BigInteger).label("messages"),
+        func.max(ChatConversation.last_message_at).label("latest"),
+    )
+    return query.where(ChatConversation.user_id == user_id).subquery()

@@ -57,6 +57,10 @@ class EdgeIndex:
         """See `VectorIndex.delete_document`."""
         await self._write(qdrant.UpdateOperation.delete_points_by_filter(_of(owner, [document_id])))
 
+    async def delete_owner(self, owner: UUID) -> None:
+        """See `VectorIndex.delete_owner`."""
+        await self._write(qdrant.UpdateOperation.delete_points_by_filter(_of(owner, [])))
+
     async def count(self, owner: UUID, document_id: UUID | None = None) -> int:
         """See `VectorIndex.count`."""
         shard = await self._open()

@@ -51,6 +51,10 @@ class VectorIndex(Protocol):
         """Remove all points of a document; one that has none is fine."""
         ...
 
+    async def delete_owner(self, owner: UUID) -> None:
+        """Remove all points of an owner; one who has none is fine."""
+        ...
+
     async def count(self, owner: UUID, document_id: UUID | None = None) -> int:
         """Count the points of an owner, or of one document of theirs."""
         ...

@@ -67,9 +67,11 @@ class QdrantIndex:
 
     async def delete_document(self, owner: UUID, document_id: UUID) -> None:
         """See `VectorIndex.delete_document`."""
-        selector = models.FilterSelector(filter=_of(owner, [document_id]))
-        async with self._ready() as client:
-            await client.delete(self._collection, points_selector=selector, wait=True)
+        await self._delete(_of(owner, [document_id]))
+
+    async def delete_owner(self, owner: UUID) -> None:
+        """See `VectorIndex.delete_owner`."""
+        await self._delete(_of(owner, []))
 
     async def count(self, owner: UUID, document_id: UUID | None = None) -> int:
         """See `VectorIndex.count`."""
@@ -100,6 +102,11 @@ class QdrantIndex:
     async def close(self) -> None:
         """Close the client."""
         await self._client.close()
+
+    async def _delete(self, points: models.Filter) -> None:
+        selector = models.FilterSelector(filter=points)
+        async with self._ready() as client:
+            await client.delete(self._collection, points_selector=selector, wait=True)
 
     @asynccontextmanager
     async def _ready(self) -> AsyncIterator[AsyncQdrantClient]:

@@ -113,6 +113,10 @@ class RemoteVectorIndex(_Remote):
         """Remove every point of a document."""
         await self._call("delete_document", owner, document_id)
 
+    async def delete_owner(self, owner: UUID) -> None:
+        """Remove every point of an owner."""
+        await self._call("delete_owner", owner)
+
     async def count(self, owner: UUID, document_id: UUID | None = None) -> int:
         """Count the points of an owner, or of one document."""
         total: int = await self._call("count", owner, document_id)

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute
 
 from little_monster.platform.errors import InvalidInput, ProblemError, RateLimited, TooLarge, Unavailable
+from little_monster.platform.http.compression import CompressionMiddleware
 from little_monster.platform.http.dependencies import limit_requests
 from little_monster.platform.http.exception_handlers import (
     add_exception_handlers,
@@ -30,6 +31,7 @@ from little_monster.platform.http.routes import (
     auth,
     chat,
     comments,
+    docs,
     documents,
     health,
     jobs,
@@ -55,6 +57,13 @@ _PRODUCT_ROUTERS: tuple[APIRouter, ...] = (
     moderation.router,
     ratings.router,
 )
+# From the inside out.
+_MIDDLEWARES: tuple[Any, ...] = (
+    BodyLimitMiddleware,
+    CompressionMiddleware,
+    ObserveMiddleware,
+    LateCORSMiddleware,
+)
 # What any operation may answer.
 _COMMON: tuple[type[ProblemError], ...] = (
     InvalidInput,
@@ -77,11 +86,12 @@ def create_app(resources: ResourcesFactory) -> FastAPI:
         lifespan=_lifespan(resources),
         generate_unique_id_function=_operation_id,
         redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
     )
     _add_routes(app)
     add_exception_handlers(app)
-    # The last one added is the outermost.
-    for middleware in (BodyLimitMiddleware, ObserveMiddleware, LateCORSMiddleware):
+    for middleware in _MIDDLEWARES:
         app.add_middleware(middleware)
     app.openapi = lambda: make_openapi(app)  # type: ignore[method-assign]
     return app
@@ -128,6 +138,7 @@ def _add_routes(app: FastAPI) -> None:
         openai.router, prefix="/v1", dependencies=limited, responses=openai_responses(*_COMMON)
     )
     app.include_router(health.router)
+    app.include_router(docs.router)
 
 
 def _operation_id(route: APIRoute) -> str:

@@ -10,7 +10,7 @@ from fastapi.security.base import SecurityBase
 
 from little_monster.platform.errors import RateLimited, Unauthenticated
 from little_monster.platform.http.context import context_of
-from little_monster.platform.rate_limits import Decision
+from little_monster.platform.rate_limits import REQUESTS, Decision
 from little_monster.platform.resources import Resources
 from little_monster.platform.security import Principal, invalid_token
 
@@ -66,25 +66,31 @@ CurrentUser = Annotated[Principal, Depends(_BearerToken())]
 async def limit_requests(request: Request) -> None:
     """Count the request against its user, or against its address when no valid token says who it is.
 
+    That an account was deleted while its tokens live is known here, as to look it up would cost each request
+    a round trip: such a token is like none.
+
     Raises:
         RateLimited: there were too many in this minute.
     """
-    resources = resources_of(request)
     principal = identify(request)
-    key = str(principal.user_id) if principal else f"address:{client_address(request)}"
-    decision = await resources.limiter.hit("requests", key, resources.settings.api.requests_per_minute)
+    decision = await _count(request, str(principal.user_id)) if principal else None
+    if decision is not None and decision.shut:
+        context_of(request).is_gone = True
+        principal = None
+    if principal is None:
+        decision = await _count(request, f"address:{client_address(request)}")
     _apply(request, decision)
 
 
-async def limit_attempts(request: Request, resources: Resources, email: str) -> None:
-    """Count an attempt to log in or register, by address and account: behind a proxy that names no address,
-    one attacker must not lock out everybody.
+async def limit_attempts(request: Request, resources: Resources, account: str) -> None:
+    """Count an attempt to show a password, by address and account (its e-mail address, or its id): behind a
+    proxy that names no address, one attacker must not lock out everybody.
 
     Raises:
         RateLimited: there were too many in this minute.
     """
-    account = hashlib.sha256(email.encode()).hexdigest()[:32]
-    key = f"{client_address(request)}:{account}"
+    digest = hashlib.sha256(account.encode()).hexdigest()[:32]
+    key = f"{client_address(request)}:{digest}"
     limit = resources.settings.api.login_attempts_per_minute
     _apply(request, await resources.limiter.hit("attempts", key, limit))
 
@@ -116,8 +122,9 @@ Idempotent = Depends(idempotency_key)
 
 def identify(request: Request) -> Principal | None:
     """Return whom a valid token of the request names, None when there is none."""
-    if (known := context_of(request).principal) is not None:
-        return known
+    context = context_of(request)
+    if context.is_gone or context.principal is not None:
+        return None if context.is_gone else context.principal
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":
         return None
@@ -125,8 +132,13 @@ def identify(request: Request) -> Principal | None:
         principal = resources_of(request).tokens.read(token.strip())
     except Unauthenticated:
         return None
-    context_of(request).principal = principal
+    context.principal = principal
     return principal
+
+
+async def _count(request: Request, key: str) -> Decision | None:
+    resources = resources_of(request)
+    return await resources.limiter.hit(REQUESTS, key, resources.settings.api.requests_per_minute)
 
 
 def _apply(request: Request, decision: Decision | None) -> None:

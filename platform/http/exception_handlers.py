@@ -4,21 +4,24 @@ from http import HTTPStatus
 from typing import Any
 
 import structlog
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 
-from little_monster.db.errors import DatabaseUnavailable
+from little_monster.db.errors import DatabaseUnavailable, MissingParent
 from little_monster.platform.errors import (
     FieldProblem,
     InvalidInput,
     MalformedJson,
+    NotFound,
     ProblemError,
     Unavailable,
 )
 from little_monster.platform.http.context import context_of
+from little_monster.platform.http.etags import REVALIDATE, NotModified
+from little_monster.platform.security import invalid_token
 
 PROBLEM_JSON = "application/problem+json"
 INTERNAL = ProblemError("Something went wrong on our side. The request id helps to find it.")
@@ -30,6 +33,8 @@ _FRAMEWORK = {
     405: ("method_not_allowed", "This path does not know this method; `Allow` lists those that it knows."),
     413: ("too_large", "The body is larger than is accepted here."),
 }
+# Foreign keys are named so by `db.base`: the last of a row's owners to go is the user.
+_OWNER_KEY = "_user_id_fkey"
 _OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 _log = structlog.get_logger(__name__)
@@ -54,6 +59,8 @@ def add_exception_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_framework_error)
     app.add_exception_handler(DatabaseUnavailable, _on_part_away)
     app.add_exception_handler(RedisError, _on_part_away)
+    app.add_exception_handler(MissingParent, _on_missing_parent)
+    app.add_exception_handler(NotModified, _on_not_modified)
 
 
 def problem_responses(*classes: type[ProblemError]) -> dict[int | str, dict[str, Any]]:
@@ -93,6 +100,19 @@ async def _on_part_away(request: Request, error: Exception) -> JSONResponse:
     return problem_response(
         request, Unavailable("A part that is needed does not answer now. Try again soon.", retry_after_s=2)
     )
+
+
+async def _on_missing_parent(request: Request, error: Exception) -> JSONResponse:
+    """Answer whose thing was deleted while they added to it; without an account, nobody is logged in."""
+    assert isinstance(error, MissingParent)
+    if error.constraint.endswith(_OWNER_KEY):
+        return problem_response(request, invalid_token())
+    return problem_response(request, NotFound("What this belongs to is not there."))
+
+
+async def _on_not_modified(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, NotModified)
+    return Response(status_code=304, headers={"ETag": error.tag, "Cache-Control": REVALIDATE})
 
 
 def _answer(

@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import structlog
 from fastapi import Request, Response
@@ -30,6 +31,7 @@ IN_FLIGHT_S = 600
 REPLAYED = "Idempotent-Replayed"
 MAX_KEY_CHARS = 200
 
+_PREFIX = "lm:idempotency"
 _KEPT_HEADERS = ("content-type", "location", "link", "etag")
 
 _log = structlog.get_logger(__name__)
@@ -89,6 +91,15 @@ class _Slot:
             _log.warning("idempotency_key_not_freed", error=type(error).__name__)
 
 
+async def forget_answers(redis: Redis, user_id: UUID) -> None:
+    """Remove every answer that is kept for a user whose account is gone; with Redis away they expire."""
+    try:
+        async for name in redis.scan_iter(f"{_PREFIX}:{user_id}:*", count=1000):
+            await redis.delete(name)
+    except REDIS_AWAY as error:
+        _log.warning("idempotent_answers_not_forgotten", error=type(error).__name__)
+
+
 async def _once(request: Request, slot: _Slot, handler: Handler) -> Response:
     fingerprint = await _fingerprint(request)
     held = await slot.take(fingerprint)
@@ -136,7 +147,7 @@ async def _fingerprint(request: Request) -> str:
 
 def _slot(request: Request, key: str, principal: Principal) -> _Slot:
     digest = hashlib.sha256(key.encode()).hexdigest()
-    return _Slot(resources_of(request).redis, f"lm:idempotency:{principal.user_id}:{digest}")
+    return _Slot(resources_of(request).redis, f"{_PREFIX}:{principal.user_id}:{digest}")
 
 
 def _declares_key(dependant: Dependant) -> bool:

@@ -11,11 +11,13 @@ from opentelemetry.trace import Span, Status, StatusCode
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uuid_utils.compat import uuid7
 
 from little_monster.platform.http.context import RequestContext, set_context
 from little_monster.platform.http.exception_handlers import INTERNAL, problem_response
+from little_monster.platform.http.safe_headers import safe_headers
 from little_monster.platform.logs import bound, log_access, redact_text
 from little_monster.platform.metrics import count_request
 from little_monster.platform.resources import Resources
@@ -63,7 +65,7 @@ class LateCORSMiddleware:
     def _build(self, origins: list[str]) -> ASGIApp:
         if not origins:
             return self._app
-        return CORSMiddleware(
+        return _CORS(
             self._app,
             allow_origins=origins,
             allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
@@ -72,11 +74,20 @@ class LateCORSMiddleware:
                 "Content-Type",
                 "Idempotency-Key",
                 "If-Match",
+                "If-None-Match",
                 "Last-Event-ID",
                 REQUEST_ID,
             ),
             expose_headers=_EXPOSED,
         )
+
+
+class _CORS(CORSMiddleware):
+    def preflight_response(self, request_headers: Headers) -> Response:
+        """Answer as Starlette does, safely: this answer passes nobody else."""
+        response = super().preflight_response(request_headers)
+        response.raw_headers += safe_headers(response.raw_headers)
+        return response
 
 
 class ObserveMiddleware:
@@ -137,8 +148,10 @@ class _Observation:
     def _begin(self, message: Message) -> None:
         self._status = message["status"]
         added = {REQUEST_ID: self._context.request_id, **self._trace, **self._context.headers}
+        headers = message["headers"]
         message["headers"] = [
-            *message["headers"],
+            *headers,
+            *safe_headers(headers),
             *((name.lower().encode(), value.encode()) for name, value in added.items()),
         ]
 

@@ -13,10 +13,10 @@ from starlette.requests import ClientDisconnect
 
 from little_monster.db.models.user_documents import FileType, Subject
 from little_monster.platform.errors import InvalidInput, TooLarge
+from little_monster.platform.http.schemas.documents import MAX_TITLE_CHARS
 from little_monster.platform.services.files import FileInspector
 
 FILE, TITLE, SUBJECT = "file", "title", "subject"
-MAX_TITLE_CHARS: Final = 300
 MAX_FIELD_BYTES: Final = 8 * 1024
 FORM_SLACK_BYTES: Final = 64 * 1024
 
@@ -43,7 +43,13 @@ FORM_SCHEMA: Final[dict[str, Any]] = {
                     },
                     SUBJECT: {"type": "string", "enum": [one.value for one in Subject]},
                 },
-            }
+            },
+            "examples": {
+                "notes": {
+                    "summary": "Lecture notes",
+                    "value": {FILE: "# The cell", TITLE: "Cell biology", SUBJECT: Subject.BIOLOGY.value},
+                }
+            },
         }
     },
 }

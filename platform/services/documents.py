@@ -1,10 +1,10 @@
-"""Documents: upload, list, read, search, delete."""
+"""Documents: upload, list, read, change, search, delete."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 import structlog
@@ -14,6 +14,7 @@ from little_monster.db.models.document_chunks import DocumentChunk
 from little_monster.db.models.jobs import Job
 from little_monster.db.models.user_documents import EmbeddingStatus, FileType, Subject, UserDocument
 from little_monster.db.repositories import document_chunks, jobs, user_documents
+from little_monster.db.repositories.rows import change
 from little_monster.db.session import Database, Session
 from little_monster.platform.engines.protocols import Passage
 from little_monster.platform.errors import NotFound
@@ -24,6 +25,7 @@ INGEST = "ingest_document"
 
 _log = structlog.get_logger(__name__)
 After = tuple[datetime, UUID] | None
+Check = Callable[[UserDocument], None]
 
 
 class IncomingFile(Protocol):
@@ -151,13 +153,34 @@ async def list_chunks(
         return await document_chunks.list(session, document_id, limit=limit, after=after)
 
 
-async def delete_document(resources: Resources, owner: UUID, document_id: UUID) -> None:
+async def change_document(
+    database: Database, owner: UUID, document_id: UUID, values: Mapping[str, Any], *, check: Check
+) -> UserDocument:
+    """Give the document another title or subject, and return it as it is then.
+
+    Raises:
+        ProblemError: what `check` raises of the document as it is now. Else as `read_document`.
+    """
+    async with database.session(owner) as session:
+        document = await user_documents.lock(session, document_id)
+        if document is None:
+            raise no_document()
+        check(document)
+        await change(session, document, values)
+    return document
+
+
+async def delete_document(
+    resources: Resources, owner: UUID, document_id: UUID, *, check: Check | None = None
+) -> None:
     """Delete the document: its jobs are cancelled, then vectors, file, and at last the rows go.
 
-    The row goes last, so that a deletion that broke off can be repeated. Raises as `read_document`.
+    The row goes last, so that a deletion that broke off can be repeated. Raises as `change_document`.
     """
     async with resources.database.session(owner) as session:
         document = await _get(session, document_id)
+        if check is not None:
+            check(document)
         await jobs.cancel_for(session, document_id)
     await resources.index.delete_document(owner, document_id)
     await resources.storage.delete(document.file_url)

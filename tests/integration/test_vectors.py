@@ -65,6 +65,16 @@ async def test_an_owner_finds_and_counts_nobody_elses_points(index):
     assert (await index.count(owner), await index.count(other), await index.count(uuid4())) == (1, 2, 0)
 
 
+async def test_deleting_an_owner_leaves_everybody_else(index):
+    owner, other = uuid4(), uuid4()
+    await index.upsert(
+        [point(owner, uuid4(), EAST), point(owner, uuid4(), NORTH), point(other, uuid4(), EAST)]
+    )
+    await index.delete_owner(owner)
+    await index.delete_owner(owner)
+    assert (await index.count(owner), await index.count(other)) == (0, 1)
+
+
 async def test_naming_another_owners_document_finds_nothing(index):
     owner, theirs = uuid4(), uuid4()
     await index.upsert([point(uuid4(), theirs, EAST)])

@@ -3,27 +3,30 @@
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, get_args
 from uuid import UUID
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
-from little_monster.db.models.chat_conversations import ChatConversation
+from little_monster.db.models.chat_conversations import ChatConversation, ContextType
 from little_monster.db.models.chat_messages import ChatMessage
 from little_monster.platform.errors import (
     ContentRefused,
     EngineFailed,
     InvalidInput,
     NotFound,
+    PreconditionFailed,
     ProblemError,
     Unauthenticated,
 )
 from little_monster.platform.http.dependencies import CurrentUser, Idempotent, RequestId, ResourcesDep
+from little_monster.platform.http.etags import NOT_MODIFIED, if_match, show, tag_of
 from little_monster.platform.http.exception_handlers import problem_responses
 from little_monster.platform.http.idempotency import IdempotentRoute
 from little_monster.platform.http.links import link
 from little_monster.platform.http.pagination import Listing, PageDep, listing
 from little_monster.platform.http.schemas.chat import (
+    ConversationChange,
     ConversationView,
     MessageView,
     NewConversation,
@@ -56,6 +59,17 @@ are the sentence that the quote supports).
 
 A client that goes away stops the answer; what there is of it is kept as `interrupted`."""
 
+EVENT_SCHEMA: dict[str, Any] = {
+    "title": "One event of an answer",
+    "type": "object",
+    "required": ["id", "event", "data"],
+    "properties": {
+        "id": {"type": "string", "pattern": "^[0-9]+$"},
+        "event": {"type": "string", "enum": [one.name for one in get_args(Event)]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+}
+
 
 @router.post(
     "/conversations",
@@ -82,11 +96,16 @@ async def create_conversation(
     responses=problem_responses(Unauthenticated, InvalidInput),
 )
 async def list_conversations(
-    request: Request, response: Response, user: CurrentUser, resources: ResourcesDep, page: PageDep
+    request: Request,
+    response: Response,
+    user: CurrentUser,
+    resources: ResourcesDep,
+    page: PageDep,
+    context_type: Annotated[ContextType | None, Query(description="Only conversations about this.")] = None,
 ) -> dict[str, Any]:
     """List conversations, the last active first."""
     rows = await conversations.list_conversations(
-        resources.database, user.user_id, limit=page.fetch, after=page.after
+        resources.database, user.user_id, limit=page.fetch, after=page.after, context_type=context_type
     )
     return listing(request, response, page, rows, view=ConversationView.of, position=_last_active)
 
@@ -94,7 +113,7 @@ async def list_conversations(
 @router.get(
     "/conversations/{conversation_id}",
     summary="Show a conversation with its messages",
-    responses=problem_responses(Unauthenticated, NotFound, InvalidInput),
+    responses={**NOT_MODIFIED, **problem_responses(Unauthenticated, NotFound, InvalidInput)},
 )
 async def get_conversation(
     conversation_id: UUID,
@@ -108,6 +127,7 @@ async def get_conversation(
     found = await conversations.read_conversation(
         resources.database, user.user_id, conversation_id, limit=page.fetch, after=page.after
     )
+    show(request, response, _tag(found.conversation))
     messages = listing(request, response, page, found.messages, view=MessageView.of, position=_said)
     shown = ConversationView.of(found.conversation)
     return TranscriptView(
@@ -118,15 +138,41 @@ async def get_conversation(
     )
 
 
+@router.patch(
+    "/conversations/{conversation_id}",
+    summary="Change a conversation's title",
+    responses=problem_responses(Unauthenticated, NotFound, InvalidInput, PreconditionFailed),
+)
+async def change_conversation(
+    conversation_id: UUID,
+    body: ConversationChange,
+    request: Request,
+    response: Response,
+    user: CurrentUser,
+    resources: ResourcesDep,
+) -> ConversationView:
+    """Give a conversation another title."""
+    check = if_match(request, _tag)
+    conversation = await conversations.change_conversation(
+        resources.database, user.user_id, conversation_id, body.given(), check=check
+    )
+    response.headers["ETag"] = _tag(conversation)
+    return ConversationView.of(conversation)
+
+
 @router.delete(
     "/conversations/{conversation_id}",
     status_code=204,
     summary="Delete a conversation",
-    responses=problem_responses(Unauthenticated, NotFound, InvalidInput),
+    responses=problem_responses(Unauthenticated, NotFound, InvalidInput, PreconditionFailed),
 )
-async def delete_conversation(conversation_id: UUID, user: CurrentUser, resources: ResourcesDep) -> None:
+async def delete_conversation(
+    conversation_id: UUID, request: Request, user: CurrentUser, resources: ResourcesDep
+) -> None:
     """Delete a conversation with its messages."""
-    await conversations.delete_conversation(resources.database, user.user_id, conversation_id)
+    await conversations.delete_conversation(
+        resources.database, user.user_id, conversation_id, check=if_match(request, _tag)
+    )
 
 
 @router.post(
@@ -136,7 +182,10 @@ async def delete_conversation(conversation_id: UUID, user: CurrentUser, resource
     description=EVENTS,
     response_class=StreamResponse,
     responses={
-        200: {"description": "The answer, as it is written.", "content": {"text/event-stream": {}}},
+        200: {
+            "description": "The answer, as it is written.",
+            "content": {"text/event-stream": {"schema": EVENT_SCHEMA}},
+        },
         **problem_responses(Unauthenticated, NotFound, InvalidInput, ContentRefused, EngineFailed),
     },
 )
@@ -168,6 +217,11 @@ def _problem(error: ProblemError, request_id: str) -> dict[str, Any]:
         "errors": error.errors,
         "request_id": request_id,
     }
+
+
+def _tag(conversation: ChatConversation) -> str:
+    # Triggers touch the row with each message, so that its tag stands for the messages as well.
+    return tag_of(conversation.updated_at)
 
 
 def _last_active(conversation: ChatConversation) -> tuple[datetime, UUID]:

@@ -1,4 +1,4 @@
-"""Documents: upload, list, read, search, delete."""
+"""Documents: upload, list, read, change, search, delete."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -8,14 +8,23 @@ from fastapi import APIRouter, Query, Request, Response
 
 from little_monster.db.models.document_chunks import DocumentChunk
 from little_monster.db.models.user_documents import EmbeddingStatus, Subject, UserDocument
-from little_monster.platform.errors import InvalidInput, NotFound, TooLarge, Unauthenticated, UnsupportedFile
+from little_monster.platform.errors import (
+    InvalidInput,
+    NotFound,
+    PreconditionFailed,
+    TooLarge,
+    Unauthenticated,
+    UnsupportedFile,
+)
 from little_monster.platform.http.dependencies import CurrentUser, Idempotent, ResourcesDep
+from little_monster.platform.http.etags import NOT_MODIFIED, if_match, show, tag_of
 from little_monster.platform.http.exception_handlers import problem_responses
 from little_monster.platform.http.idempotency import IdempotentRoute
 from little_monster.platform.http.links import link
 from little_monster.platform.http.pagination import Listing, PageDep, listing
 from little_monster.platform.http.schemas.documents import (
     ChunkView,
+    DocumentChange,
     DocumentView,
     PassageView,
     Search,
@@ -96,11 +105,37 @@ async def search_documents(body: Search, user: CurrentUser, resources: Resources
 @router.get(
     "/{document_id}",
     summary="Show a document",
-    responses=problem_responses(Unauthenticated, NotFound, InvalidInput),
+    responses={**NOT_MODIFIED, **problem_responses(Unauthenticated, NotFound, InvalidInput)},
 )
-async def get_document(document_id: UUID, user: CurrentUser, resources: ResourcesDep) -> DocumentView:
+async def get_document(
+    document_id: UUID, request: Request, response: Response, user: CurrentUser, resources: ResourcesDep
+) -> DocumentView:
     """Show a document: its status, and why it failed if it did."""
-    return DocumentView.of(await documents.read_document(resources.database, user.user_id, document_id))
+    document = await documents.read_document(resources.database, user.user_id, document_id)
+    show(request, response, _tag(document))
+    return DocumentView.of(document)
+
+
+@router.patch(
+    "/{document_id}",
+    summary="Change a document's title or subject",
+    responses=problem_responses(Unauthenticated, NotFound, InvalidInput, PreconditionFailed),
+)
+async def change_document(
+    document_id: UUID,
+    body: DocumentChange,
+    request: Request,
+    response: Response,
+    user: CurrentUser,
+    resources: ResourcesDep,
+) -> DocumentView:
+    """Change what is given and leave the rest; `subject: null` removes the subject."""
+    check = if_match(request, _tag)
+    document = await documents.change_document(
+        resources.database, user.user_id, document_id, body.given(), check=check
+    )
+    response.headers["ETag"] = _tag(document)
+    return DocumentView.of(document)
 
 
 @router.get(
@@ -128,11 +163,17 @@ async def list_chunks(
     "/{document_id}",
     status_code=204,
     summary="Delete a document",
-    responses=problem_responses(Unauthenticated, NotFound, InvalidInput),
+    responses=problem_responses(Unauthenticated, NotFound, InvalidInput, PreconditionFailed),
 )
-async def delete_document(document_id: UUID, user: CurrentUser, resources: ResourcesDep) -> None:
+async def delete_document(
+    document_id: UUID, request: Request, user: CurrentUser, resources: ResourcesDep
+) -> None:
     """Delete a document with its passages, vectors and file."""
-    await documents.delete_document(resources, user.user_id, document_id)
+    await documents.delete_document(resources, user.user_id, document_id, check=if_match(request, _tag))
+
+
+def _tag(document: UserDocument) -> str:
+    return tag_of(document.updated_at)
 
 
 def _position(document: UserDocument) -> tuple[datetime, UUID]:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 from little_monster.db.models.jobs import Job
 from little_monster.platform.errors import InvalidInput, NotFound, Unauthenticated
 from little_monster.platform.http.dependencies import CurrentUser, ResourcesDep
+from little_monster.platform.http.etags import NOT_MODIFIED, show, tag_of
 from little_monster.platform.http.exception_handlers import problem_responses
 from little_monster.platform.http.pagination import Listing, PageDep, listing
 from little_monster.platform.http.schemas.jobs import JobView
@@ -33,11 +34,17 @@ async def list_jobs(
 @router.get(
     "/{job_id}",
     summary="Show a job",
-    responses=problem_responses(Unauthenticated, NotFound, InvalidInput),
+    responses={**NOT_MODIFIED, **problem_responses(Unauthenticated, NotFound, InvalidInput)},
 )
-async def get_job(job_id: UUID, user: CurrentUser, resources: ResourcesDep) -> JobView:
+async def get_job(
+    job_id: UUID, request: Request, response: Response, user: CurrentUser, resources: ResourcesDep
+) -> JobView:
     """Show how far a job is."""
-    return JobView.of(await jobs.get_job(resources, user, job_id))
+    job = await jobs.get_job(resources, user, job_id)
+    view = JobView.of(job)
+    # The ETA moves although the row does not.
+    show(request, response, tag_of(job.updated_at, view.eta_seconds))
+    return view
 
 
 def _position(job: Job) -> tuple[Any, UUID]:

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field
 
-from little_monster.platform.http.schemas.texts import Body, Email, Name
+from little_monster.platform.http.schemas.texts import Body, Email, Name, Password
 from little_monster.platform.http.schemas.users import UserView
 from little_monster.platform.services.accounts import Tokens
 
@@ -17,20 +17,42 @@ RefreshTokenText = Annotated[str, Field(min_length=1, max_length=200, pattern=r"
 class Registration(Body):
     """What an account is made from."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "email": "ada@example.com",
+                    "password": "correct horse battery staple",
+                    "display_name": "Ada",
+                }
+            ]
+        }
+    )
+
     email: Email = Field(examples=["ada@example.com"])
-    password: SecretStr = Field(min_length=MIN_PASSWORD_CHARS, max_length=MAX_PASSWORD_CHARS)
+    password: Password = Field(min_length=MIN_PASSWORD_CHARS, max_length=MAX_PASSWORD_CHARS)
     display_name: Name = Field(examples=["Ada"])
 
 
 class LogIn(Body):
     """An address and its password."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"email": "ada@example.com", "password": "correct horse battery staple"}]
+        }
+    )
+
     email: Email = Field(examples=["ada@example.com"])
-    password: SecretStr = Field(min_length=1, max_length=MAX_PASSWORD_CHARS)
+    password: Password = Field(min_length=1, max_length=MAX_PASSWORD_CHARS)
 
 
 class RefreshTokenBody(Body):
     """A refresh token."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"refresh_token": "uV2mYh0ZbJ8nq5sT1xW4rK7cE9gA3dF6iL0oP8tQyBs"}]}
+    )
 
     refresh_token: RefreshTokenText
 

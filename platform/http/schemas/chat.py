@@ -10,7 +10,7 @@ from little_monster.db.models.chat_conversations import ChatConversation, Contex
 from little_monster.db.models.chat_messages import ChatMessage, MessageRole, MessageStatus
 from little_monster.platform.http.links import Links, link
 from little_monster.platform.http.schemas.documents import MAX_DOCUMENT_IDS
-from little_monster.platform.http.schemas.texts import Body, without_nul
+from little_monster.platform.http.schemas.texts import Body, Change, without_nul
 from little_monster.platform.services.chat.question import Question
 
 Title = Annotated[
@@ -24,12 +24,28 @@ Content = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1),
 class NewConversation(Body):
     """A conversation to begin."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"title": "Photosynthesis", "context_type": "document"}]}
+    )
+
     title: Title | None = Field(None, description="Empty: made from the first question.")
     context_type: ContextType = ContextType.GENERAL
 
 
+class ConversationChange(Change):
+    """What to change of a conversation."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"title": "Cells and energy"}]})
+
+    title: Title = Field(default_factory=str)
+
+
 class NewMessage(Body):
     """A question to ask."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"content": "Where do the light-dependent reactions take place?"}]}
+    )
 
     content: Content = Field(description="The question; `LM_API__MAX_QUESTION_CHARS` characters at most.")
     document_ids: list[UUID] = Field(

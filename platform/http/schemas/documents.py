@@ -11,9 +11,10 @@ from little_monster.db.models.user_documents import EmbeddingStatus, FileType, S
 from little_monster.platform.engines.protocols import Passage
 from little_monster.platform.http.links import Links, link
 from little_monster.platform.http.schemas.jobs import JobView
-from little_monster.platform.http.schemas.texts import Body, without_nul
+from little_monster.platform.http.schemas.texts import Body, Change, without_nul
 from little_monster.platform.services.documents import Upload
 
+MAX_TITLE_CHARS = 300
 MAX_QUERY_CHARS = 2_000
 MAX_SEARCH_LIMIT = 50
 MAX_DOCUMENT_IDS = 100
@@ -21,6 +22,13 @@ MAX_DOCUMENT_IDS = 100
 Query = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_QUERY_CHARS),
+    AfterValidator(without_nul),
+]
+
+
+DocumentTitle = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TITLE_CHARS),
     AfterValidator(without_nul),
 ]
 
@@ -74,6 +82,17 @@ class DocumentView(BaseModel):
         )
 
 
+class DocumentChange(Change):
+    """What to change of a document; what is left out stays as it is."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"title": "Cell biology", "subject": "biology"}]}
+    )
+
+    title: DocumentTitle = Field(default_factory=str)
+    subject: Subject | None = Field(None, description="null: none.")
+
+
 class UploadView(BaseModel):
     """A stored document and the job that reads it; no job is left of one that was read long ago."""
 
@@ -120,6 +139,10 @@ class ChunkView(BaseModel):
 
 class Search(Body):
     """What to search for."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"query": "What do mitochondria produce?", "limit": 5}]}
+    )
 
     query: Query
     limit: int = Field(10, ge=1, le=MAX_SEARCH_LIMIT, description="Most passages in the answer.")

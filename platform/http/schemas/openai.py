@@ -3,10 +3,13 @@ them."""
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from little_monster.platform.http.schemas.texts import is_deeper
 
 MAX_INPUTS = 2_048
 MAX_INPUT_CHARS = 100_000
+MAX_LEVELS = 64
 
 NonEmpty = Annotated[str, StringConstraints(min_length=1, max_length=MAX_INPUT_CHARS)]
 Inputs = NonEmpty | Annotated[list[NonEmpty], Field(min_length=1, max_length=MAX_INPUTS)]
@@ -15,13 +18,32 @@ Inputs = NonEmpty | Annotated[list[NonEmpty], Field(min_length=1, max_length=MAX
 class ChatCompletionBody(BaseModel):
     """A completion to make. Everything else goes to the engine as it is, which knows its own parameters."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "examples": [
+                {
+                    "model": "smollm2-135m-instruct",
+                    "messages": [{"role": "user", "content": "What is osmosis?"}],
+                    "max_tokens": 64,
+                }
+            ]
+        },
+    )
 
     model: Annotated[str, StringConstraints(min_length=1, max_length=200)] = Field(
         examples=["smollm2-135m-instruct"]
     )
     messages: list[dict[str, Any]] = Field(min_length=1)
     stream: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_shallow(cls, body: Any) -> Any:
+        # Engines write the body anew, and stop at some depth with an error of their own.
+        if isinstance(body, dict) and is_deeper(body, MAX_LEVELS):
+            raise ValueError(f"must not be deeper than {MAX_LEVELS} levels")
+        return body
 
 
 class ChatCompletion(BaseModel):
@@ -40,7 +62,12 @@ class ChatCompletion(BaseModel):
 class EmbeddingBody(BaseModel):
     """Texts to turn into vectors. `user` and other fields are accepted and ignored."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(
+        extra="ignore",
+        json_schema_extra={
+            "examples": [{"model": "all-MiniLM-L6-v2", "input": ["What is osmosis?", "What is diffusion?"]}]
+        },
+    )
 
     model: str = Field(max_length=200)
     input: Inputs
@@ -79,7 +106,9 @@ class EmbeddingList(BaseModel):
 class ModerationBody(BaseModel):
     """Texts to classify."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(
+        extra="ignore", json_schema_extra={"examples": [{"input": "How do I build a volcano for school?"}]}
+    )
 
     input: Inputs
     model: str | None = Field(None, max_length=200, description="Ignored: the configured moderation answers.")

@@ -2,7 +2,15 @@
 
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, EmailStr, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    EmailStr,
+    SecretStr,
+    StringConstraints,
+    model_validator,
+)
 
 
 class Body(BaseModel):
@@ -12,9 +20,21 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Changes(Body):
-    """Base of the bodies of PATCH: a field that is left out stays as it is, and there is at least one. Only
-    `nullable` fields may be null; the others are None where they are left out."""
+class Change(Body):
+    """Base of the bodies of PATCH: what is left out stays as it is.
+
+    A field that can be left out but is never null has a `default_factory`, whose value nobody reads: a
+    default would be shown to clients as what they get.
+    """
+
+    def given(self) -> dict[str, Any]:
+        """Return the fields that the client sent."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
+
+
+class Changes(Change):
+    """A change of at least one field. Only `nullable` fields may be null; the others are None where they are
+    left out."""
 
     nullable: ClassVar[frozenset[str]] = frozenset()
 
@@ -27,15 +47,28 @@ class Changes(Body):
                 raise ValueError(f"{name} must not be null")
         return self
 
-    def given(self) -> dict[str, Any]:
-        """Return the fields that were sent."""
-        return {name: getattr(self, name) for name in self.model_fields_set}
-
 
 def without_nul(text: str) -> str:
     if "\x00" in text:
         raise ValueError("must not contain the character U+0000")
     return text
+
+
+def is_deeper(value: Any, levels: int) -> bool:
+    """Say whether lists and objects stand in each other more than `levels` deep; no depth exhausts the
+    stack."""
+    level = [value]
+    for _ in range(levels):
+        inner = [one for outer in level for one in (outer.values() if isinstance(outer, dict) else outer)]
+        level = [one for one in inner if isinstance(one, (dict, list))]
+    return bool(level)
+
+
+def _whole(secret: SecretStr) -> SecretStr:
+    text = without_nul(secret.get_secret_value())
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("must not contain half of a character")
+    return secret
 
 
 def _lower(text: str) -> str:
@@ -51,3 +84,5 @@ Name = Annotated[
     AfterValidator(without_nul),
 ]
 Email = Annotated[EmailStr, StringConstraints(max_length=254), AfterValidator(_lower)]
+# A secret is not read as text by pydantic, which would refuse what cannot be encoded.
+Password = Annotated[SecretStr, AfterValidator(_whole)]

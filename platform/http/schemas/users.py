@@ -1,20 +1,50 @@
 """An account, as its owner sees it."""
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import BaseModel, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
 
 from little_monster.db.models.users import User
+from little_monster.db.repositories.users import UserStats
 from little_monster.platform.http.links import Links, link
+from little_monster.platform.http.schemas.texts import Body, Change, Name, Password, without_nul
+from little_monster.platform.services.preferences import MAX_BYTES, MAX_DEPTH, check
+
+MAX_SUBJECTS = 20
 
 _LINKS = {
     "self": link("users", "me"),
+    "stats": link("users", "me", "stats"),
     "documents": link("documents"),
     "conversations": link("chat", "conversations"),
     "jobs": link("jobs"),
 }
+
+
+def _once(subjects: list[str]) -> list[str]:
+    return [*dict.fromkeys(subjects)]
+
+
+def _kept(value: Any) -> Any:
+    return check(value) if isinstance(value, dict) else value
+
+
+Color = Annotated[str, StringConstraints(pattern=r"^#[0-9A-Fa-f]{6}$")]
+StudiedSubject = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=50),
+    AfterValidator(without_nul),
+]
+Preferences = Annotated[dict[str, Any], BeforeValidator(_kept)]
 
 
 class UserView(BaseModel):
@@ -45,4 +75,67 @@ class UserView(BaseModel):
             created_at=user.created_at,
             last_active_at=user.last_active_at,
             links=_LINKS,
+        )
+
+
+class UserChange(Change):
+    """What to change of a profile; what is left out stays as it is."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "display_name": "Ada Lovelace",
+                    "avatar_color": "#4f46e5",
+                    "subjects": ["Linear algebra", "Biology"],
+                    "preferences": {"theme": "dark", "notifications": {"email": False}, "old_setting": None},
+                }
+            ]
+        }
+    )
+
+    display_name: Name = Field(default_factory=str)
+    avatar_color: Color | None = Field(None, description="`#rrggbb`; null: none.")
+    subjects: Annotated[list[StudiedSubject], AfterValidator(_once)] = Field(
+        default_factory=list,
+        max_length=MAX_SUBJECTS,
+        description="All of them: the list takes the old one's place.",
+    )
+    preferences: Preferences = Field(
+        default_factory=dict,
+        description="Merged into what is there as JSON Merge Patch (RFC 7396) has it: objects are merged, "
+        f"null removes, all else replaces. At most {MAX_BYTES} bytes and {MAX_DEPTH} levels.",
+    )
+
+
+class AccountEnd(Body):
+    """Proof that it is the owner who ends the account."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"password": "correct horse battery staple"}]})
+
+    password: Password = Field(min_length=1, max_length=256)
+
+
+class UserStatsView(BaseModel):
+    """How much a user has."""
+
+    documents: int
+    chunks: int = Field(description="Passages of all documents.")
+    conversations: int
+    messages: int
+    storage_bytes: int = Field(description="Bytes of the uploaded files.")
+    last_activity_at: datetime = Field(description="The last log-in, upload or message.")
+    links: Links = Field(serialization_alias="_links")
+
+    @classmethod
+    def of(cls, stats: UserStats) -> "UserStatsView":
+        """Show figures."""
+        return cls(
+            documents=stats.documents,
+            chunks=stats.chunks,
+            conversations=stats.conversations,
+            messages=stats.messages,
+            storage_bytes=stats.storage_bytes,
+            last_activity_at=stats.last_activity_at,
+            links={"self": link("users", "me", "stats"), "user": link("users", "me")},
         )

@@ -1,17 +1,20 @@
-"""Conversations: begin, list, read, delete."""
+"""Conversations: begin, list, read, change, delete."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from little_monster.db.models.chat_conversations import ChatConversation, ContextType
 from little_monster.db.models.chat_messages import ChatMessage
 from little_monster.db.repositories import chat_conversations, chat_messages
-from little_monster.db.session import Database
+from little_monster.db.repositories.rows import change
+from little_monster.db.session import Database, Session
 from little_monster.platform.errors import NotFound
 
 After = tuple[datetime, UUID] | None
+Check = Callable[[ChatConversation], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +36,11 @@ async def create_conversation(
 
 
 async def list_conversations(
-    database: Database, owner: UUID, *, limit: int, after: After
+    database: Database, owner: UUID, *, limit: int, after: After, context_type: ContextType | None
 ) -> list[ChatConversation]:
     """Return at most `limit` conversations, the last active first, behind `after`."""
     async with database.session(owner) as session:
-        return await chat_conversations.list(session, limit=limit, after=after)
+        return await chat_conversations.list(session, limit=limit, after=after, context_type=context_type)
 
 
 async def read_conversation(
@@ -56,17 +59,37 @@ async def read_conversation(
     return Transcript(conversation, messages)
 
 
-async def delete_conversation(database: Database, owner: UUID, conversation_id: UUID) -> None:
-    """Delete the conversation with its messages.
+async def change_conversation(
+    database: Database, owner: UUID, conversation_id: UUID, values: Mapping[str, Any], *, check: Check
+) -> ChatConversation:
+    """Give the conversation another title, and return it as it is then.
 
     Raises:
-        NotFound: there is none, or it is somebody else's.
+        ProblemError: what `check` raises of the conversation as it is now. Else as `read_conversation`.
     """
     async with database.session(owner) as session:
-        if not await chat_conversations.delete(session, conversation_id):
-            raise no_conversation()
+        conversation = await _lock(session, conversation_id, check)
+        await change(session, conversation, values)
+    return conversation
+
+
+async def delete_conversation(
+    database: Database, owner: UUID, conversation_id: UUID, *, check: Check
+) -> None:
+    """Delete the conversation with its messages. Raises as `change_conversation`."""
+    async with database.session(owner) as session:
+        await _lock(session, conversation_id, check)
+        await chat_conversations.delete(session, conversation_id)
 
 
 def no_conversation() -> NotFound:
     """Return the error for a conversation that is not there, or somebody else's."""
     return NotFound("There is no such conversation.", code="conversation_not_found")
+
+
+async def _lock(session: Session, conversation_id: UUID, check: Check) -> ChatConversation:
+    conversation = await chat_conversations.lock(session, conversation_id)
+    if conversation is None:
+        raise no_conversation()
+    check(conversation)
+    return conversation

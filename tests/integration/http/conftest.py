@@ -50,29 +50,34 @@ def settings(postgres: Any, valkey_url: str, tmp_path_factory: pytest.TempPathFa
     )
 
 
-@asynccontextmanager
-async def _running(settings: Settings, **engines: Any) -> AsyncIterator[FastAPI]:
-    """Run the application; `engines` replace the fakes."""
-    folder: Path = settings.data_dir / f"index-{new_id()}"
-    index = EdgeIndex(folder, "passages", 64)
-    parts: dict[str, Any] = {
-        "chat_models": {"tiny": FakeChatModel()},
-        "embedder": FakeEmbedder(),
-        "retriever": FakeRetriever(),
-        "moderator": FakeModerator(),
-        "index": index,
-        **engines,
-    }
+def _app_of(settings: Settings, **engines: Any) -> FastAPI:
+    """Make an application, whose lifespan opens everything; `engines` replace the fakes."""
 
     @asynccontextmanager
     async def resources() -> AsyncIterator[Resources]:
+        folder: Path = settings.data_dir / f"index-{new_id()}"
+        index = EdgeIndex(folder, "passages", 64)
+        parts: dict[str, Any] = {
+            "chat_models": {"tiny": FakeChatModel()},
+            "embedder": FakeEmbedder(),
+            "retriever": FakeRetriever(),
+            "moderator": FakeModerator(),
+            "index": index,
+            **engines,
+        }
         async with open_resources(settings, **parts) as opened:
             yield opened
+        await index.close()
 
-    app = create_app(resources)
+    return create_app(resources)
+
+
+@asynccontextmanager
+async def _running(settings: Settings, **engines: Any) -> AsyncIterator[FastAPI]:
+    """Run the application; `engines` replace the fakes."""
+    app = _app_of(settings, **engines)
     async with app.router.lifespan_context(app):
         yield app
-    await index.close()
 
 
 def _client_of(app: FastAPI) -> httpx.AsyncClient:
@@ -81,13 +86,19 @@ def _client_of(app: FastAPI) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=transport, base_url="http://test")
 
 
+@pytest.fixture(scope="session")
+def app_of() -> Callable[..., FastAPI]:
+    """Make an application for who runs its lifespan in a loop of their own."""
+    return _app_of
+
+
 @pytest.fixture
 def running() -> Callable[..., AbstractAsyncContextManager[FastAPI]]:
     """Run an application with other settings or engines than the shared one."""
     return _running
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def client_of() -> Callable[..., httpx.AsyncClient]:
     """Make a client of an application, at an address of its own."""
     return _client_of

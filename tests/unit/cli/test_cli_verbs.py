@@ -1,5 +1,6 @@
 """The verbs: what they print, and with which status they end."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -227,3 +228,11 @@ def test_an_answer_without_passages_says_so() -> None:
     console = Console(record=True, width=80)
     print_sources(Answer(), console)
     assert "No passage" in console.export_text()
+
+
+def test_the_openapi_document_is_printed_without_a_stack() -> None:
+    printed = run("openapi")
+    assert printed.exit_code == 0
+    document = json.loads(printed.output)
+    assert document["info"]["title"] == "Little Monster"
+    assert "patch" in document["paths"]["/api/v1/users/{user_id}"]

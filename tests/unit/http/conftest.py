@@ -10,6 +10,7 @@ from uuid import uuid4
 import httpx
 import pytest
 from fastapi import FastAPI, Request
+from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import SecretStr
 
 from little_monster.platform.http.app import create_app
@@ -56,6 +57,14 @@ async def app(settings: Settings) -> AsyncIterator[FastAPI]:
     async def streamed(request: Request) -> None:
         async for _ in request.stream():
             pass
+
+    @app.get("/api/v1/test/page", include_in_schema=False)
+    async def page() -> HTMLResponse:
+        return HTMLResponse("<script>alert(1)</script>")
+
+    @app.get("/api/v1/test/kept", include_in_schema=False)
+    async def kept() -> JSONResponse:
+        return JSONResponse({}, headers={"Cache-Control": "max-age=60"})
 
     async with app.router.lifespan_context(app):
         yield app

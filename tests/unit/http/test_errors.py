@@ -25,7 +25,7 @@ async def test_unknown_route(client: httpx.AsyncClient) -> None:
 
 
 async def test_unknown_method_names_the_known_ones(client: httpx.AsyncClient) -> None:
-    response = await client.delete("/api/v1/users/me")
+    response = await client.delete("/api/v1/jobs")
     problem_of(response, 405, "method_not_allowed")
     assert response.headers["allow"] == "GET"
 
