@@ -67,7 +67,9 @@ async def revoke_family(session: Session, family_id: UUID) -> int:
     return await changed(session, query.values(revoked_at=func.now()))
 
 
-async def revoke_all(session: Session, user_id: UUID) -> int:
-    """Revoke all tokens of the user; return how many were still good."""
+async def revoke_all(session: Session, user_id: UUID, *, but: UUID | None = None) -> int:
+    """Revoke all tokens of the user, but those of one family; return how many were still good."""
     query = update(RefreshToken).where(RefreshToken.user_id == user_id, RefreshToken.revoked_at.is_(None))
+    if but is not None:
+        query = query.where(RefreshToken.family_id != but)
     return await changed(session, query.values(revoked_at=func.now()))

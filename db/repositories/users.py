@@ -78,6 +78,13 @@ async def set_password(session: Session, user_id: UUID, password_hash: str) -> b
     return await changed(session, query) == 1
 
 
+async def set_email_verified(session: Session, user_id: UUID, email: str) -> bool:
+    """Note that the user reads `email`; False when that is not, or no longer, the address of the account."""
+    query = update(User).where(User.id == user_id, func.lower(User.email) == email.lower())
+    values = {"email_verified_at": func.coalesce(User.email_verified_at, func.now())}
+    return await changed(session, query.values(values)) == 1
+
+
 async def exists(session: Session, user_id: UUID) -> bool:
     """Say whether the account is still there."""
     return await session.scalar(select(User.id).where(User.id == user_id)) is not None
