@@ -35,6 +35,11 @@ async def get(session: Session, token_hash: bytes) -> RefreshToken | None:
     return await session.scalar(select(RefreshToken).where(RefreshToken.token_hash == token_hash))
 
 
+async def find_family(session: Session, token_hash: bytes) -> UUID | None:
+    """Return which log-in the user's token belongs to, in whatever state it is."""
+    return await session.scalar(select(RefreshToken.family_id).where(RefreshToken.token_hash == token_hash))
+
+
 async def consume(session: Session, token_hash: bytes) -> RefreshToken | Literal["reused"] | None:
     """Use the token up and return it; "reused" when it was used before; None when unknown, expired or
     revoked.

@@ -10,7 +10,14 @@ from typing import Any
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute
 
-from little_monster.platform.errors import InvalidInput, ProblemError, RateLimited, TooLarge, Unavailable
+from little_monster.platform.errors import (
+    Forbidden,
+    InvalidInput,
+    ProblemError,
+    RateLimited,
+    TooLarge,
+    Unavailable,
+)
 from little_monster.platform.http.dependencies import limit_requests
 from little_monster.platform.http.exception_handlers import (
     add_exception_handlers,
@@ -24,13 +31,33 @@ from little_monster.platform.http.middlewares import (
     ObserveMiddleware,
 )
 from little_monster.platform.http.openapi import make_openapi
-from little_monster.platform.http.routes import auth, chat, documents, health, jobs, openai, users
+from little_monster.platform.http.routes import (
+    audit,
+    auth,
+    chat,
+    documents,
+    email_verification,
+    health,
+    jobs,
+    openai,
+    passwords,
+    personal_tokens,
+    second_factor,
+    sessions,
+    users,
+)
 from little_monster.platform.resources import Resources
 
 ResourcesFactory = Callable[[], AbstractAsyncContextManager[Resources]]
 
 _PRODUCT_ROUTERS: tuple[APIRouter, ...] = (
     auth.router,
+    email_verification.router,
+    passwords.router,
+    sessions.router,
+    personal_tokens.router,
+    second_factor.router,
+    audit.router,
     users.router,
     documents.router,
     chat.router,
@@ -38,6 +65,7 @@ _PRODUCT_ROUTERS: tuple[APIRouter, ...] = (
 )
 # What any operation may answer.
 _COMMON: tuple[type[ProblemError], ...] = (
+    Forbidden,
     InvalidInput,
     RateLimited,
     TooLarge,

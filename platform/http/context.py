@@ -13,11 +13,12 @@ _KEY = "little_monster.context"
 @dataclass(slots=True)
 class RequestContext:
     """`headers` are added to the response whoever makes it, an error handler too; `trace_id` is 32 hex
-    digits."""
+    digits. `identified` says that `principal` was looked for."""
 
     request_id: str
     trace_id: str = ""
     principal: Principal | None = None
+    identified: bool = False
     error_code: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
 

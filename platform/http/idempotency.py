@@ -46,7 +46,7 @@ class IdempotentRoute(APIRoute):
 
         async def handle(request: Request) -> Response:
             key = request.headers.get("idempotency-key")
-            principal = identify(request)
+            principal = await identify(request)
             if not key or len(key) > MAX_KEY_CHARS or principal is None:
                 return await handler(request)
             return await _once(request, _slot(request, key, principal), handler)

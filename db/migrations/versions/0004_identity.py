@@ -76,8 +76,12 @@ def _owned(table: str) -> tuple[Any, ...]:
 
 
 def _newest_first(name: str, table: str) -> None:
-    columns = ["user_id", sa.literal_column("created_at DESC"), sa.literal_column("id DESC")]
-    op.create_index(name, table, columns, unique=False)
+    op.create_index(
+        name,
+        table,
+        ["user_id", sa.literal_column("created_at DESC"), sa.literal_column("id DESC")],
+        unique=False,
+    )
 
 
 def _sessions() -> None:
