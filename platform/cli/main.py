@@ -13,6 +13,7 @@ from little_monster.platform.cli.down import down
 from little_monster.platform.cli.ingest import ingest
 from little_monster.platform.cli.login import login
 from little_monster.platform.cli.migrate import migrate
+from little_monster.platform.cli.outbox import outbox
 from little_monster.platform.cli.register import register
 from little_monster.platform.cli.settings import settings
 from little_monster.platform.cli.status import status
@@ -32,7 +33,7 @@ app = typer.Typer(
 _VERBS: dict[str, tuple[Callable[..., None], ...]] = {
     "The stack on this machine": (up, down, status, deploy, migrate),
     "Use it": (demo, ask, ingest, documents, login, register),
-    "Look up": (settings, version),
+    "Look up": (outbox, settings, version),
 }
 for panel, verbs in _VERBS.items():
     for verb in verbs:
