@@ -148,8 +148,7 @@ class AccessTokens:
                 raise invalid_token()
             session_id = UUID(claims["sid"]) if "sid" in claims else None
             return Principal(UUID(claims["sub"]), str(claims["role"]), session_id), int(claims["exp"])
-        # A header may be JSON that is nested too deep to be read.
-        except (jwt.InvalidTokenError, LookupError, ValueError, TypeError, AttributeError, RecursionError):
+        except (jwt.InvalidTokenError, LookupError, ValueError, TypeError, AttributeError):
             raise invalid_token() from None
 
     def _pseudonym(self, user_id: UUID) -> str:

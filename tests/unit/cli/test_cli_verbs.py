@@ -16,6 +16,8 @@ from little_monster.platform.cli.demo import QUESTION, sample_files, sample_titl
 from little_monster.platform.cli.problems import ApiProblem
 from little_monster.platform.cli.settings import describe_settings
 from little_monster.platform.cli.uploads import MEDIA_TYPES, find_files, results_table, upload_all
+from little_monster.platform.mail import OutboxMailer
+from little_monster.platform.services import letters
 from little_monster.platform.settings import Settings
 
 from .test_cli_client import URL, keeper
@@ -95,6 +97,25 @@ def test_down_without_a_stack_is_no_error() -> None:
     result = run("down")
     assert result.exit_code == 0
     assert "Nothing runs" in result.output
+
+
+def test_the_outbox_without_mail() -> None:
+    result = run("outbox")
+    assert (result.exit_code, result.output.strip()) == (0, "No mail was written here.")
+
+
+async def test_the_outbox_lists_and_shows(tmp_path: Path) -> None:
+    mailer = OutboxMailer(tmp_path / "var" / "outbox")
+    for code in ("first", "second"):
+        await mailer.send(letters.verification("Monster <m@example.org>", "ada@example.com", code))
+    listed = run("outbox").output
+    assert listed.count("ada@example.com") == 2
+    assert listed.count("Confirm your e-mail address") == 2
+    newest, oldest = run("outbox", "1").output, run("outbox", "2").output
+    assert "To: ada@example.com" in newest
+    assert "    second" in newest.splitlines()
+    assert "    first" in oldest.splitlines()
+    assert run("outbox", "3").exit_code == 2
 
 
 def test_there_is_a_sample_of_each_type_and_the_question_is_answered_in_one() -> None:
