@@ -93,10 +93,12 @@ def open_mailer(settings: Settings) -> Mailer:
     """Return what sends mail by these settings; nothing connects yet.
 
     Raises:
-        ConfigurationError: the URL is wrong.
+        ConfigurationError: the URL is wrong, or missing in production, where nobody looks into a folder.
     """
     if settings.mail.smtp_url is not None:
         return SmtpMailer(settings.mail.smtp_url)
+    if settings.environment == "production":
+        raise ConfigurationError("LM_MAIL__SMTP_URL: must be set where LM_ENVIRONMENT is production")
     return OutboxMailer(DataFolder.at(settings.data_dir).outbox)
 
 

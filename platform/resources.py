@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from little_monster.db.engine import create_engine
 from little_monster.db.session import Database
 from little_monster.db.vectors.index import VectorIndex
+from little_monster.platform.background import Background
 from little_monster.platform.cache import open_redis
 from little_monster.platform.encryption import Cipher
 from little_monster.platform.engines.protocols import ChatModel, Embedder, Moderator, Retriever
@@ -60,6 +61,11 @@ class Resources:
         return open_mailer(self.settings)
 
     @cached_property
+    def background(self) -> Background:
+        """Runs what nobody waits for."""
+        return Background()
+
+    @cached_property
     def limiter(self) -> RateLimiter:
         """Counts requests."""
         return RateLimiter(self.redis)
@@ -92,6 +98,8 @@ async def open_resources(
         )
         # A missing secret or a wrong URL must stop the start, not the first log-in or message.
         _ = resources.tokens, resources.mailer
+        # It works with what is closed after it.
+        stack.push_async_callback(resources.background.drain)
         yield resources
 
 

@@ -85,6 +85,13 @@ async def set_email_verified(session: Session, user_id: UUID, email: str) -> boo
     return await changed(session, query.values(values)) == 1
 
 
+async def lock(session: Session, user_id: UUID) -> User | None:
+    """Return the user as it is now, and let others who lock it wait for the end of the transaction; so that
+    things of one user are counted and added one after the other."""
+    query = select(User).where(User.id == user_id).with_for_update(key_share=True)
+    return await session.scalar(query.execution_options(populate_existing=True))
+
+
 async def exists(session: Session, user_id: UUID) -> bool:
     """Say whether the account is still there."""
     return await session.scalar(select(User.id).where(User.id == user_id)) is not None

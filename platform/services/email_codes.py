@@ -31,7 +31,8 @@ class FoundCode:
 
 
 async def issue(session: Session, user: User, purpose: EmailCodePurpose) -> str | None:
-    """Return a new code, which ends the earlier ones; None when the user had enough of them in this hour."""
+    """Return a new code, which ends the earlier ones; None when the user, whom the caller has locked, had
+    enough of them in this hour."""
     sent = await email_codes.count_sent(session, user.id, purpose, within=timedelta(hours=1))
     if sent >= MAX_PER_HOUR:
         return None

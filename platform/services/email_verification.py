@@ -26,7 +26,7 @@ async def require_unverified(resources: Resources, principal: Principal) -> None
 async def send_code(resources: Resources, principal: Principal) -> None:
     """Send a code to the address of the account, unless it got enough of them."""
     async with resources.database.session(principal.user_id) as session:
-        user = await users.get(session, principal.user_id)
+        user = await users.lock(session, principal.user_id)
         if user is None:
             raise invalid_token()
         code = await email_codes.issue(session, user, EmailCodePurpose.VERIFY_EMAIL)

@@ -61,7 +61,7 @@ async def send_reset_code(resources: Resources, email: str, origin: Origin) -> N
     if login is None:
         return
     async with resources.database.session(login.user_id) as session:
-        user = await users.get(session, login.user_id)
+        user = await users.lock(session, login.user_id)
         if user is None:
             return
         code = await email_codes.issue(session, user, EmailCodePurpose.RESET_PASSWORD)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from little_monster.db.models.personal_access_tokens import PersonalAccessToken
-from little_monster.db.repositories import personal_access_tokens
+from little_monster.db.repositories import personal_access_tokens, users
 from little_monster.platform.errors import Conflict, NotFound
 from little_monster.platform.origin import Origin
 from little_monster.platform.resources import Resources
@@ -38,6 +38,7 @@ async def create_token(
     token = new_personal_token()
     expires_at = None if lifetime is None else datetime.now(UTC) + lifetime
     async with resources.database.session(principal.user_id) as session:
+        await users.lock(session, principal.user_id)
         if await personal_access_tokens.count(session, principal.user_id) >= MAX_TOKENS:
             raise Conflict(f"There are {MAX_TOKENS} tokens already: revoke one.", code="too_many_tokens")
         row = await personal_access_tokens.create(

@@ -118,6 +118,11 @@ def test_a_wrong_url_is_named(url: str) -> None:
         open_mailer(Settings(_env_file=None, mail=MailSettings(smtp_url=SecretStr(url))))
 
 
+def test_production_needs_a_server() -> None:
+    with pytest.raises(ConfigurationError, match="LM_MAIL__SMTP_URL"):
+        open_mailer(Settings(_env_file=None, environment="production"))
+
+
 async def test_the_outbox_keeps_messages_for_their_owner_only(tmp_path: Path) -> None:
     mailer = open_mailer(Settings(_env_file=None, data_dir=tmp_path))
     assert isinstance(mailer, OutboxMailer)

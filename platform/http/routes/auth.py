@@ -1,6 +1,6 @@
 """Registering, logging in, staying logged in, logging out."""
 
-from fastapi import APIRouter, BackgroundTasks, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from little_monster.db.models.users import User
 from little_monster.platform.errors import Conflict, Forbidden, InvalidInput, Unauthenticated
@@ -33,7 +33,6 @@ async def register(
     response: Response,
     resources: ResourcesDep,
     origin: OriginDep,
-    later: BackgroundTasks,
 ) -> SessionView:
     """Make an account and log it in. A code that verifies the address is sent to it."""
     await limit_attempts(request, resources, body.email)
@@ -44,7 +43,7 @@ async def register(
         display_name=body.display_name,
         origin=origin,
     )
-    later.add_task(email_verification.send_code, resources, Principal(user.id, user.role))
+    resources.background.start(email_verification.send_code(resources, Principal(user.id, user.role)))
     response.headers["Location"] = "/api/v1/users/me"
     return _session(response, user, tokens)
 

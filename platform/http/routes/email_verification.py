@@ -1,6 +1,6 @@
 """Verifying the e-mail address of an account."""
 
-from fastapi import APIRouter, BackgroundTasks, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from little_monster.platform.errors import Conflict, Forbidden, InvalidInput, Unauthenticated
 from little_monster.platform.http.dependencies import LoggedInUser, OriginDep, ResourcesDep, limit_attempts
@@ -35,10 +35,8 @@ async def verify_email(
         **problem_responses(Unauthenticated, Forbidden, Conflict),
     },
 )
-async def request_verification(
-    user: LoggedInUser, resources: ResourcesDep, later: BackgroundTasks
-) -> Response:
+async def request_verification(user: LoggedInUser, resources: ResourcesDep) -> Response:
     """Send a code to the address of the account. Earlier codes are good no longer."""
     await email_verification.require_unverified(resources, user)
-    later.add_task(email_verification.send_code, resources, user)
+    resources.background.start(email_verification.send_code(resources, user))
     return Response(status_code=202)

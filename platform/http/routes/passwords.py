@@ -1,6 +1,6 @@
 """Changing a password, and setting a new one when it is forgotten."""
 
-from fastapi import APIRouter, BackgroundTasks, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from little_monster.platform.errors import Forbidden, InvalidInput, Unauthenticated
 from little_monster.platform.http.dependencies import LoggedInUser, OriginDep, ResourcesDep, limit_attempts
@@ -27,7 +27,6 @@ async def change_password(
     user: LoggedInUser,
     resources: ResourcesDep,
     origin: OriginDep,
-    later: BackgroundTasks,
 ) -> None:
     """Change the password, and end all other sessions. Their access tokens live on for their last minutes;
     personal access tokens stay."""
@@ -39,7 +38,7 @@ async def change_password(
         new=body.new_password.get_secret_value(),
         origin=origin,
     )
-    later.add_task(passwords.send_notice, resources, changed.email)
+    resources.background.start(passwords.send_notice(resources, changed.email))
 
 
 @router.post(
@@ -54,11 +53,10 @@ async def request_password_reset(
     request: Request,
     resources: ResourcesDep,
     origin: OriginDep,
-    later: BackgroundTasks,
 ) -> Response:
     """Send a code to an address. One that has no account is answered alike, and as fast."""
     await limit_attempts(request, resources, body.email)
-    later.add_task(passwords.send_reset_code, resources, body.email, origin)
+    resources.background.start(passwords.send_reset_code(resources, body.email, origin))
     return Response(status_code=202)
 
 
@@ -73,11 +71,10 @@ async def reset_password(
     request: Request,
     resources: ResourcesDep,
     origin: OriginDep,
-    later: BackgroundTasks,
 ) -> None:
     """Set a new password with the code of the message, and end all sessions. The second factor stays on."""
     await limit_attempts(request, resources, body.code)
     user = await passwords.reset(
         resources, code=body.code, new=body.new_password.get_secret_value(), origin=origin
     )
-    later.add_task(passwords.send_notice, resources, user.email)
+    resources.background.start(passwords.send_notice(resources, user.email))

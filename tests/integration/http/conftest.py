@@ -128,10 +128,11 @@ def log_in(client: httpx.AsyncClient) -> Callable[..., Awaitable[httpx.Response]
 
 
 @pytest.fixture
-def mail_to(settings: Settings) -> Callable[..., list[Message]]:
+def mail_to(settings: Settings, app: FastAPI) -> Callable[..., Awaitable[list[Message]]]:
     """Return the messages to an address, the oldest first."""
 
-    def read(email: str, subject: str = "") -> list[Message]:
+    async def read(email: str, subject: str = "") -> list[Message]:
+        await app.state.resources.background.drain()
         paths = sorted((settings.data_dir / "outbox").glob("*.eml"))
         messages = [message_from_bytes(path.read_bytes()) for path in paths]
         return [one for one in messages if one["To"] == email and subject in str(one["Subject"])]

@@ -14,7 +14,7 @@ from little_monster.db.base import new_id
 
 PASSWORD, NEW = "correct horse battery", "quiet lantern orbit 42"
 LogIn = Callable[..., Awaitable[httpx.Response]]
-MailTo = Callable[..., list[Message]]
+MailTo = Callable[..., Awaitable[list[Message]]]
 CodeOf = Callable[[Message], str]
 
 
@@ -40,7 +40,7 @@ async def refresh(client: httpx.AsyncClient, tokens: dict[str, Any]) -> int:
 @pytest.fixture
 async def code(client: httpx.AsyncClient, account: Any, mail_to: MailTo, code_of: CodeOf) -> str:
     assert (await ask(client, account.email)).status_code == 202
-    (message,) = mail_to(account.email, "Set a new password")
+    (message,) = await mail_to(account.email, "Set a new password")
     return code_of(message)
 
 
@@ -52,7 +52,7 @@ async def test_change(client: httpx.AsyncClient, account: Any, log_in: LogIn, ma
     assert (await log_in(account.email, password=NEW)).status_code == 200
     assert await refresh(client, other) == 401
     assert await refresh(client, account.tokens) == 200
-    assert len(mail_to(account.email, "Your password was changed")) == 1
+    assert len(await mail_to(account.email, "Your password was changed")) == 1
     events = (await client.get("/api/v1/auth/events", headers=account.headers)).json()["items"]
     (event,) = [one for one in events if one["kind"] == "password_changed"]
     assert event["details"] == {"sessions_ended": 1}
@@ -64,7 +64,7 @@ async def test_change_needs_the_old_password(
     response = await change(client, account.headers, current_password="wrong password")
     assert (response.status_code, response.json()["code"]) == (403, "wrong_password")
     assert (await log_in(account.email)).status_code == 200
-    assert mail_to(account.email, "Your password was changed") == []
+    assert await mail_to(account.email, "Your password was changed") == []
 
 
 async def test_change_without_a_token(client: httpx.AsyncClient) -> None:
@@ -114,7 +114,7 @@ async def test_reset(
     logged_in = await log_in(account.email, password=NEW)
     assert logged_in.json()["user"]["email_verified_at"] is not None
     assert await refresh(client, account.tokens) == 401
-    assert len(mail_to(account.email, "Your password was changed")) == 1
+    assert len(await mail_to(account.email, "Your password was changed")) == 1
     events = (await client.get("/api/v1/auth/events", headers=account.headers)).json()["items"]
     kinds = [event["kind"] for event in events]
     assert kinds[1:4] == ["login_failed", "password_reset", "password_reset_requested"]
@@ -128,7 +128,7 @@ async def test_an_unknown_address_is_answered_alike(
     assert [answer.status_code for answer in answers] == [202, 202]
     assert answers[0].content == answers[1].content == b""
     assert {*answers[0].headers} == {*answers[1].headers}
-    assert mail_to(unknown) == []
+    assert await mail_to(unknown) == []
 
 
 async def test_a_code_is_good_once(client: httpx.AsyncClient, account: Any, code: str) -> None:
@@ -149,7 +149,7 @@ async def test_a_newer_code_ends_the_older(
     client: httpx.AsyncClient, account: Any, code: str, mail_to: MailTo, code_of: CodeOf
 ) -> None:
     await ask(client, account.email)
-    newer = code_of(mail_to(account.email, "Set a new password")[-1])
+    newer = code_of((await mail_to(account.email, "Set a new password"))[-1])
     assert (await reset(client, code)).json()["code"] == "invalid_code"
     assert (await reset(client, newer)).status_code == 204
 
@@ -182,7 +182,7 @@ async def test_bad_codes_are_answered_alike(client: httpx.AsyncClient, account: 
 async def test_a_mailbox_is_not_filled(client: httpx.AsyncClient, account: Any, mail_to: MailTo) -> None:
     for _ in range(7):
         assert (await ask(client, account.email)).status_code == 202
-    assert len(mail_to(account.email, "Set a new password")) == 5
+    assert len(await mail_to(account.email, "Set a new password")) == 5
 
 
 async def test_the_code_is_kept_as_a_hash(account: Any, code: str, postgres: Any) -> None:

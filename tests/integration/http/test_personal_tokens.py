@@ -119,6 +119,17 @@ async def test_no_token_changes_how_one_logs_in(
     assert (response.status_code, response.json()["code"]) == (403, "login_required")
 
 
+async def test_an_answer_that_is_kept_for_a_key_needs_its_scope_too(
+    client: httpx.AsyncClient, account: Any
+) -> None:
+    token = (await make(client, account, "read"))["token"]
+    key = {"Idempotency-Key": str(new_id())}
+    made = await client.post("/api/v1/chat/conversations", json={}, headers={**account.headers, **key})
+    assert made.status_code == 201
+    replayed = await client.post("/api/v1/chat/conversations", json={}, headers={**bearer(token), **key})
+    assert (replayed.status_code, replayed.json()["code"]) == (403, "insufficient_scope")
+
+
 async def test_revoked(client: httpx.AsyncClient, account: Any) -> None:
     made, kept = await make(client, account), await make(client, account)
     url = f"{URL}/{made['details']['id']}"
