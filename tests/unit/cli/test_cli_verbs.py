@@ -1,7 +1,9 @@
 """The verbs: what they print, and with which status they end."""
 
+import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -83,6 +85,25 @@ def test_asking_without_an_account_is_one_line(
     assert status == 1
     assert "little-monster login" in errors
     assert errors.count("\n") == 1
+
+
+def test_logging_in_asks_for_the_second_factor_when_it_is_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    bodies: list[dict[str, str]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        bodies.append(json.loads(request.read()))
+        if "totp_code" in bodies[-1]:
+            tokens = {"access_token": "a", "refresh_token": "r", "expires_in": 900}
+            return httpx.Response(200, json={"tokens": tokens})
+        return httpx.Response(401, json={"code": "totp_required", "detail": "A code is needed."})
+
+    session = SimpleNamespace(client=lambda: ApiClient(URL, keeper(), httpx.MockTransport(answer)))
+    monkeypatch.setattr("little_monster.platform.cli.login.open_session", lambda: session)
+    arguments = ["login", "--email", "ada@example.com", "--password-stdin"]
+    result = CliRunner().invoke(main.app, arguments, input="the password\n287082\n")
+    assert result.exit_code == 0, result.output
+    account = {"email": "ada@example.com", "password": "the password"}
+    assert bodies == [account, {**account, "totp_code": "287082"}]
 
 
 def test_a_failed_stage_is_three_lines(
