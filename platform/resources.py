@@ -11,9 +11,12 @@ from redis.asyncio import Redis
 from little_monster.db.engine import create_engine
 from little_monster.db.session import Database
 from little_monster.db.vectors.index import VectorIndex
+from little_monster.platform.background import Background
 from little_monster.platform.cache import open_redis
+from little_monster.platform.encryption import Cipher
 from little_monster.platform.engines.protocols import ChatModel, Embedder, Moderator, Retriever
 from little_monster.platform.errors import ConfigurationError
+from little_monster.platform.mail import Mailer, open_mailer
 from little_monster.platform.rate_limits import RateLimiter
 from little_monster.platform.security import AccessTokens, PasswordHasher
 from little_monster.platform.settings import Settings
@@ -48,6 +51,21 @@ class Resources:
         return AccessTokens(self.settings.auth)
 
     @cached_property
+    def cipher(self) -> Cipher:
+        """Encrypts the secrets of second factors."""
+        return Cipher(self.settings.auth)
+
+    @cached_property
+    def mailer(self) -> Mailer:
+        """Sends mail."""
+        return open_mailer(self.settings)
+
+    @cached_property
+    def background(self) -> Background:
+        """Runs what nobody waits for."""
+        return Background()
+
+    @cached_property
     def limiter(self) -> RateLimiter:
         """Counts requests."""
         return RateLimiter(self.redis)
@@ -78,8 +96,10 @@ async def open_resources(
         resources = Resources(
             settings, database, redis, storage, chat_models, embedder, retriever, moderator, index
         )
-        # A missing secret must stop the start, not the first log-in.
-        _ = resources.tokens
+        # A missing secret or a wrong URL must stop the start, not the first log-in or message.
+        _ = resources.tokens, resources.mailer
+        # It works with what is closed after it.
+        stack.push_async_callback(resources.background.drain)
         yield resources
 
 

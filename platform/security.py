@@ -1,8 +1,8 @@
 """Passwords and tokens: how they are made, and how what a client shows is checked.
 
 Passwords are argon2id (RFC 9106) with OWASP's parameters of 2024: 19 MiB, two passes, one lane. Access
-tokens are JSON Web Tokens (RFC 7519) that live minutes and need no look-up; refresh tokens are 32 random
-bytes of which only a digest is kept.
+tokens are JSON Web Tokens (RFC 7519) that live minutes and need no look-up; refresh tokens, personal access
+tokens and the codes of e-mails are 32 random bytes of which only a digest is kept.
 """
 
 import asyncio
@@ -24,16 +24,21 @@ from little_monster.platform.settings import AuthSettings
 
 ALGORITHM = "HS256"
 MIN_SECRET_CHARS = 32
+PERSONAL_TOKEN_PREFIX = "lmp_"
+"""What personal access tokens begin with, so that people and scanners for leaked secrets know them."""
 # Some 2 MB; checking a signature again costs a tenth of a short request.
 MAX_KNOWN_TOKENS = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who makes a request; `role` is student, moderator or admin."""
+    """Who makes a request; `role` is student, moderator or admin. `scopes` narrow down what a personal access
+    token is good for; None, for somebody who logged in, does not. `session_id` is the log-in."""
 
     user_id: UUID
     role: str
+    session_id: UUID | None = None
+    scopes: frozenset[str] | None = None
 
 
 class PasswordHasher:
@@ -80,16 +85,17 @@ class PasswordHasher:
 class AccessTokens:
     """Issues and reads access tokens (HS256, the only algorithm accepted).
 
+    Every token names its key (`kid`). New ones are signed with the secret; those that the previous secrets
+    signed are still read.
+
     Raises:
-        ConfigurationError: there is no secret, or it is shorter than 32 characters.
+        ConfigurationError: there is no secret, or one is shorter than 32 characters.
     """
 
     def __init__(self, settings: AuthSettings) -> None:
-        secret = settings.secret.get_secret_value() if settings.secret else ""
-        if len(secret) < MIN_SECRET_CHARS:
-            raise ConfigurationError(f"LM_AUTH__SECRET: at least {MIN_SECRET_CHARS} characters are needed")
-        self._key = secret.encode()
-        self._key_id = hmac.digest(self._key, b"key id", "sha256").hex()[:12]
+        keys = signing_secrets(settings)
+        self._key, self._key_id = keys[0], _key_id(keys[0])
+        self._keys = {_key_id(key): key for key in keys}
         self._issuer, self._audience = settings.issuer, settings.audience
         self._known: dict[str, tuple[Principal, int]] = {}
         # A hash for every line of the log would cost more than the line.
@@ -109,6 +115,8 @@ class AccessTokens:
             "exp": issued + self.lifetime,
             "jti": secrets.token_hex(16),
         }
+        if principal.session_id is not None:
+            claims["sid"] = str(principal.session_id)
         return jwt.encode(claims, self._key, ALGORITHM, headers={"kid": self._key_id})
 
     def read(self, token: str) -> Principal:
@@ -130,7 +138,7 @@ class AccessTokens:
         try:
             claims = jwt.decode(
                 token,
-                self._key,
+                self._keys[jwt.get_unverified_header(token)["kid"]],
                 algorithms=[ALGORITHM],
                 issuer=self._issuer,
                 audience=self._audience,
@@ -138,8 +146,9 @@ class AccessTokens:
             )
             if claims["typ"] != "access":
                 raise invalid_token()
-            return Principal(UUID(claims["sub"]), str(claims["role"])), int(claims["exp"])
-        except (jwt.InvalidTokenError, ValueError, TypeError, AttributeError):
+            session_id = UUID(claims["sid"]) if "sid" in claims else None
+            return Principal(UUID(claims["sub"]), str(claims["role"]), session_id), int(claims["exp"])
+        except (jwt.InvalidTokenError, LookupError, ValueError, TypeError, AttributeError):
             raise invalid_token() from None
 
     def _pseudonym(self, user_id: UUID) -> str:
@@ -153,12 +162,35 @@ def invalid_token() -> Unauthenticated:
     return Unauthenticated("A valid access token is needed: log in, or refresh the token.")
 
 
-def new_refresh_token() -> str:
-    """Return a refresh token: 32 random bytes, URL-safe text."""
+def signing_secrets(settings: AuthSettings) -> list[bytes]:
+    """Return the secret and, behind it, the previous ones.
+
+    Raises:
+        ConfigurationError: there is no secret, or one is shorter than 32 characters.
+    """
+    given = [("LM_AUTH__SECRET", settings.secret)]
+    given += [("LM_AUTH__PREVIOUS_SECRETS", secret) for secret in settings.previous_secrets]
+    for name, secret in given:
+        if secret is None or len(secret.get_secret_value()) < MIN_SECRET_CHARS:
+            raise ConfigurationError(f"{name}: at least {MIN_SECRET_CHARS} characters are needed")
+    return [secret.get_secret_value().encode() for _, secret in given if secret is not None]
+
+
+def new_token() -> str:
+    """Return a refresh token, or the code of an e-mail: 32 random bytes, URL-safe text."""
     return secrets.token_urlsafe(32)
 
 
-def digest_refresh_token(token: str) -> bytes:
-    """Return what is kept of a refresh token: its SHA-256 (32 bytes). A fast hash is right, as the token is
+def new_personal_token() -> str:
+    """Return a personal access token: `lmp_` and 32 random bytes."""
+    return PERSONAL_TOKEN_PREFIX + new_token()
+
+
+def digest_token(token: str) -> bytes:
+    """Return what is kept of a token: its SHA-256 (32 bytes). A fast hash is right, as the token is
     random."""
     return hashlib.sha256(token.encode()).digest()
+
+
+def _key_id(key: bytes) -> str:
+    return hmac.digest(key, b"key id", "sha256").hex()[:12]

@@ -63,6 +63,10 @@ class AuthSettings(_Group):
     secret: SecretStr | None = None
     """Key that signs access tokens, at least 32 characters. `little-monster up` makes one in the data
     folder when empty."""
+    previous_secrets: list[SecretStr] = []
+    """Keys that were `secret` before, the latest first, as a JSON list: tokens that they signed are still
+    read, and second factors that they encrypted. Each log-in with a second factor encrypts it anew; remove a
+    key when all have."""
     access_token_minutes: int = Field(15, ge=1, le=15)
     """Lifetime of an access token in minutes."""
     refresh_token_days: int = Field(30, ge=1, le=365)
@@ -73,6 +77,15 @@ class AuthSettings(_Group):
     """`aud` of the access tokens."""
     hash_concurrency: int = Field(2, ge=1, le=64)
     """Password hashes computed at once by one ingress replica (argon2id, 19 MiB each)."""
+
+
+class MailSettings(_Group):
+    smtp_url: SecretStr | None = None
+    """SMTP server that mail is sent through: `smtp://user:password@host:587` (STARTTLS), `smtps://` (TLS from
+    the start, port 465), or `smtp://host:25?starttls=no`. Empty: mail is written into `outbox/` of the data
+    folder, which `little-monster outbox` shows."""
+    sender: str = "Little Monster <little-monster@localhost>"
+    """`From` of the mail, as a name and an address."""
 
 
 class UploadSettings(_Group):
@@ -178,6 +191,8 @@ class Settings(BaseSettings):
     """Uploaded files."""
     auth: AuthSettings = AuthSettings()
     """Passwords and tokens."""
+    mail: MailSettings = MailSettings()
+    """E-mail."""
     upload: UploadSettings = UploadSettings()
     """Limits of uploads."""
     api: ApiSettings = ApiSettings()

@@ -1,33 +1,46 @@
 """The tables, one file each."""
 
+from little_monster.db.models.audit_events import AuditEvent
 from little_monster.db.models.chat_conversations import ChatConversation, ContextType
 from little_monster.db.models.chat_messages import ChatMessage, MessageRole, MessageStatus
 from little_monster.db.models.comments import Comment, ModerationStatus
 from little_monster.db.models.document_chunks import DocumentChunk
+from little_monster.db.models.email_codes import EmailCode, EmailCodePurpose
 from little_monster.db.models.jobs import Job, JobStatus
+from little_monster.db.models.personal_access_tokens import PersonalAccessToken
 from little_monster.db.models.ratings import Rating
+from little_monster.db.models.recovery_codes import RecoveryCode
 from little_monster.db.models.refresh_tokens import RefreshToken
+from little_monster.db.models.sessions import LoginSession
+from little_monster.db.models.totp_credentials import TotpCredential
 from little_monster.db.models.user_documents import EmbeddingStatus, FileType, Subject, UserDocument
 from little_monster.db.models.users import User, UserRole
 from little_monster.db.models.videos import Difficulty, Video, VideoStatus
 
 __all__ = [
+    "AuditEvent",
     "ChatConversation",
     "ChatMessage",
     "Comment",
     "ContextType",
     "Difficulty",
     "DocumentChunk",
+    "EmailCode",
+    "EmailCodePurpose",
     "EmbeddingStatus",
     "FileType",
     "Job",
     "JobStatus",
+    "LoginSession",
     "MessageRole",
     "MessageStatus",
     "ModerationStatus",
+    "PersonalAccessToken",
     "Rating",
+    "RecoveryCode",
     "RefreshToken",
     "Subject",
+    "TotpCredential",
     "User",
     "UserDocument",
     "UserRole",

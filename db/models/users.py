@@ -34,3 +34,4 @@ class User(Keyed, Stamped, Base):
         pg_enum(UserRole, "user_role"), default=UserRole.STUDENT, server_default=UserRole.STUDENT.value
     )
     last_active_at: Mapped[datetime] = mapped_column(server_default=func.now(), sort_order=92)
+    email_verified_at: Mapped[datetime | None] = mapped_column(sort_order=93)

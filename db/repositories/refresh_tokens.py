@@ -35,6 +35,11 @@ async def get(session: Session, token_hash: bytes) -> RefreshToken | None:
     return await session.scalar(select(RefreshToken).where(RefreshToken.token_hash == token_hash))
 
 
+async def find_family(session: Session, token_hash: bytes) -> UUID | None:
+    """Return which log-in the user's token belongs to, in whatever state it is."""
+    return await session.scalar(select(RefreshToken.family_id).where(RefreshToken.token_hash == token_hash))
+
+
 async def consume(session: Session, token_hash: bytes) -> RefreshToken | Literal["reused"] | None:
     """Use the token up and return it; "reused" when it was used before; None when unknown, expired or
     revoked.
@@ -67,7 +72,9 @@ async def revoke_family(session: Session, family_id: UUID) -> int:
     return await changed(session, query.values(revoked_at=func.now()))
 
 
-async def revoke_all(session: Session, user_id: UUID) -> int:
-    """Revoke all tokens of the user; return how many were still good."""
+async def revoke_all(session: Session, user_id: UUID, *, but: UUID | None = None) -> int:
+    """Revoke all tokens of the user, but those of one family; return how many were still good."""
     query = update(RefreshToken).where(RefreshToken.user_id == user_id, RefreshToken.revoked_at.is_(None))
+    if but is not None:
+        query = query.where(RefreshToken.family_id != but)
     return await changed(session, query.values(revoked_at=func.now()))

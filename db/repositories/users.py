@@ -95,13 +95,21 @@ async def set_password(session: Session, user_id: UUID, password_hash: str) -> b
     return await changed(session, query) == 1
 
 
+async def set_email_verified(session: Session, user_id: UUID, email: str) -> bool:
+    """Note that the user reads `email`; False when that is not, or no longer, the address of the account."""
+    query = update(User).where(User.id == user_id, func.lower(User.email) == email.lower())
+    values = {"email_verified_at": func.coalesce(User.email_verified_at, func.now())}
+    return await changed(session, query.values(values)) == 1
+
+
 async def exists(session: Session, user_id: UUID) -> bool:
     """Say whether the account is still there."""
     return await session.scalar(select(User.id).where(User.id == user_id)) is not None
 
 
 async def lock(session: Session, user_id: UUID) -> User | None:
-    """Return the user as `get` does, and let nobody change the row before this transaction ends."""
+    """Return the user as it is now, and let others who lock it wait for the end of the transaction, so that
+    things of one user are counted and added one after the other."""
     return await locked(session, User, user_id)
 
 

@@ -52,9 +52,10 @@ class ApiClient:
         body = {"email": email, "password": password, "display_name": display_name}
         await self._enter("register", email, body)
 
-    async def login(self, email: str, password: str) -> None:
-        """Log in."""
-        await self._enter("login", email, {"email": email, "password": password})
+    async def login(self, email: str, password: str, totp_code: str | None = None) -> None:
+        """Log in; `totp_code` is of the authenticator application when the second factor is on."""
+        second = {} if totp_code is None else {"totp_code": totp_code}
+        await self._enter("login", email, {"email": email, "password": password, **second})
 
     async def _enter(self, how: str, email: str, body: dict[str, Any]) -> None:
         response = await self._send("POST", f"/api/v1/auth/{how}", json=body)

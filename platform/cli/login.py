@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from little_monster.platform.cli.problems import ApiProblem
 from little_monster.platform.cli.session import open_session
 from little_monster.platform.cli.terminal import output
 
@@ -19,12 +20,17 @@ def login(email: Email, password_stdin: PasswordStdin = False) -> None:
     """Log in; the token is kept in your configuration folder, for you alone."""
     password = read_password(from_stdin=password_stdin)
 
-    async def run() -> str:
+    async def run(totp_code: str | None) -> str:
         async with open_session().client() as client:
-            await client.login(email, password)
+            await client.login(email, password, totp_code)
             return client.url
 
-    url = asyncio.run(run())
+    try:
+        url = asyncio.run(run(None))
+    except ApiProblem as problem:
+        if problem.code != "totp_required":
+            raise
+        url = asyncio.run(run(typer.prompt("Code of the authenticator application")))
     output.print(f"[green]✓[/] Logged in to {url} as {email}")
 
 

@@ -14,6 +14,7 @@ from little_monster.platform.cli.ingest import ingest
 from little_monster.platform.cli.login import login
 from little_monster.platform.cli.migrate import migrate
 from little_monster.platform.cli.openapi import openapi
+from little_monster.platform.cli.outbox import outbox
 from little_monster.platform.cli.register import register
 from little_monster.platform.cli.settings import settings
 from little_monster.platform.cli.status import status
@@ -33,7 +34,7 @@ app = typer.Typer(
 _VERBS: dict[str, tuple[Callable[..., None], ...]] = {
     "The stack on this machine": (up, down, status, deploy, migrate),
     "Use it": (demo, ask, ingest, documents, login, register),
-    "Look up": (settings, openapi, version),
+    "Look up": (outbox, settings, openapi, version),
 }
 for panel, verbs in _VERBS.items():
     for verb in verbs:

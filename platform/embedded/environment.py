@@ -50,4 +50,6 @@ def _flat(prefix: str, group: BaseModel, defaults: Mapping[str, Any]) -> Iterato
 def _text(value: Any) -> str:
     if isinstance(value, SecretStr):
         return value.get_secret_value()
-    return json.dumps(value) if isinstance(value, list | dict | bool) else str(value)
+    if isinstance(value, list):
+        return json.dumps(value, default=_text)
+    return json.dumps(value) if isinstance(value, dict | bool) else str(value)

@@ -48,6 +48,10 @@ class DataFolder:
     def files(self) -> Path:
         return self.root / "files"
 
+    @property
+    def outbox(self) -> Path:
+        return self.root / "outbox"
+
     def prepare(self) -> None:
         """Make the folder and those below it that others expect; only its owner may read the secrets."""
         for folder in (self.logs, self.run, self.models, self.files):

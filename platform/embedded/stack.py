@@ -74,6 +74,7 @@ def _check_environment(settings: Settings) -> None:
         "LM_REDIS__URL": settings.redis.url,
         "LM_STORAGE__URL": settings.storage.url,
         "LM_AUTH__SECRET": settings.auth.secret,
+        "LM_MAIL__SMTP_URL": settings.mail.smtp_url,
     }
     missing = [name for name, value in given.items() if not value]
     if missing:

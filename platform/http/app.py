@@ -12,7 +12,14 @@ from typing import Any
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute
 
-from little_monster.platform.errors import InvalidInput, ProblemError, RateLimited, TooLarge, Unavailable
+from little_monster.platform.errors import (
+    Forbidden,
+    InvalidInput,
+    ProblemError,
+    RateLimited,
+    TooLarge,
+    Unavailable,
+)
 from little_monster.platform.http.compression import CompressionMiddleware
 from little_monster.platform.http.dependencies import limit_requests
 from little_monster.platform.http.exception_handlers import (
@@ -28,16 +35,22 @@ from little_monster.platform.http.middlewares import (
 )
 from little_monster.platform.http.openapi import make_openapi
 from little_monster.platform.http.routes import (
+    audit,
     auth,
     chat,
     comments,
     docs,
     documents,
+    email_verification,
     health,
     jobs,
     moderation,
     openai,
+    passwords,
+    personal_tokens,
     ratings,
+    second_factor,
+    sessions,
     users,
     videos,
 )
@@ -48,6 +61,12 @@ ResourcesFactory = Callable[[], AbstractAsyncContextManager[Resources]]
 
 _PRODUCT_ROUTERS: tuple[APIRouter, ...] = (
     auth.router,
+    email_verification.router,
+    passwords.router,
+    sessions.router,
+    personal_tokens.router,
+    second_factor.router,
+    audit.router,
     users.router,
     documents.router,
     chat.router,
@@ -66,6 +85,7 @@ _MIDDLEWARES: tuple[Any, ...] = (
 )
 # What any operation may answer.
 _COMMON: tuple[type[ProblemError], ...] = (
+    Forbidden,
     InvalidInput,
     RateLimited,
     TooLarge,

@@ -13,12 +13,13 @@ _KEY = "little_monster.context"
 @dataclass(slots=True)
 class RequestContext:
     """`headers` are added to the response whoever makes it, an error handler too; `trace_id` is 32 hex
-    digits; `is_gone` says that the account of `principal` was deleted."""
+    digits. `identified` says that `principal` was looked for, `is_gone` that its account was deleted."""
 
     request_id: str
     trace_id: str = ""
     principal: Principal | None = None
     is_gone: bool = False
+    identified: bool = False
     error_code: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
 

@@ -8,11 +8,16 @@ from fastapi import Depends, Header, Request
 from fastapi.openapi.models import HTTPBearer as HTTPBearerModel
 from fastapi.security.base import SecurityBase
 
+from little_monster.platform import permissions
 from little_monster.platform.errors import RateLimited, Unauthenticated
 from little_monster.platform.http.context import context_of
+from little_monster.platform.origin import Origin
 from little_monster.platform.rate_limits import REQUESTS, Decision
 from little_monster.platform.resources import Resources
-from little_monster.platform.security import Principal, invalid_token
+from little_monster.platform.security import PERSONAL_TOKEN_PREFIX, Principal, invalid_token
+from little_monster.platform.services import personal_tokens
+
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def resources_of(request: Request) -> Resources:
@@ -37,15 +42,16 @@ RequestId = Annotated[str, Depends(get_request_id)]
 
 
 class _BearerToken(SecurityBase):
-    """Who asks, by the access token of `Authorization`. Scheme and check are one dependency, as FastAPI's way
-    to solve each costs as much as the check itself."""
+    """Who asks, by the access token or personal access token of `Authorization`. Scheme and check are one
+    dependency, as FastAPI's way to solve each costs as much as the check itself."""
 
     scheme_name = "bearer"
 
     def __init__(self) -> None:
         self.model = HTTPBearerModel(
             bearerFormat="JWT",
-            description="The `access_token` that log-in, registration and refreshing return.",
+            description="The `access_token` that log-in, registration and refreshing return, or a personal"
+            " access token: with the scope `read` for GET, `write` for everything else.",
         )
 
     async def __call__(self, request: Request) -> Principal:
@@ -53,14 +59,37 @@ class _BearerToken(SecurityBase):
 
         Raises:
             Unauthenticated: no token, or not a valid one.
+            Forbidden: a personal access token without the scope that this needs.
         """
-        principal = identify(request)
+        principal = await identify(request)
         if principal is None:
             raise invalid_token()
+        scope = permissions.READ if request.method in _READING else permissions.WRITE
+        permissions.require_scope(principal, scope)
         return principal
 
 
 CurrentUser = Annotated[Principal, Depends(_BearerToken())]
+
+
+async def _get_logged_in_user(user: CurrentUser) -> Principal:
+    """Return who asks, when they logged in.
+
+    Raises:
+        Forbidden: they show a personal access token.
+    """
+    permissions.require_login(user)
+    return user
+
+
+LoggedInUser = Annotated[Principal, Depends(_get_logged_in_user)]
+
+
+async def _get_origin(request: Request) -> Origin:
+    return Origin.of(client_address(request), request.headers.get("user-agent"))
+
+
+OriginDep = Annotated[Origin, Depends(_get_origin)]
 
 
 async def limit_requests(request: Request) -> None:
@@ -72,7 +101,7 @@ async def limit_requests(request: Request) -> None:
     Raises:
         RateLimited: there were too many in this minute.
     """
-    principal = identify(request)
+    principal = await identify(request)
     decision = await _count(request, str(principal.user_id)) if principal else None
     if decision is not None and decision.shut:
         context_of(request).is_gone = True
@@ -83,8 +112,8 @@ async def limit_requests(request: Request) -> None:
 
 
 async def limit_attempts(request: Request, resources: Resources, account: str) -> None:
-    """Count an attempt to show a password, by address and account (its e-mail address, or its id): behind a
-    proxy that names no address, one attacker must not lock out everybody.
+    """Count an attempt on an account (its e-mail address, its id, or a code that was sent to it), by address
+    and account: behind a proxy that names no address, one attacker must not lock out everybody.
 
     Raises:
         RateLimited: there were too many in this minute.
@@ -120,20 +149,26 @@ async def idempotency_key(
 Idempotent = Depends(idempotency_key)
 
 
-def identify(request: Request) -> Principal | None:
+async def identify(request: Request) -> Principal | None:
     """Return whom a valid token of the request names, None when there is none."""
     context = context_of(request)
-    if context.is_gone or context.principal is not None:
-        return None if context.is_gone else context.principal
+    if not context.identified:
+        context.principal = await _read_token(request)
+        context.identified = True
+    return None if context.is_gone else context.principal
+
+
+async def _read_token(request: Request) -> Principal | None:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":
         return None
+    token, resources = token.strip(), resources_of(request)
     try:
-        principal = resources_of(request).tokens.read(token.strip())
+        if token.startswith(PERSONAL_TOKEN_PREFIX):
+            return await personal_tokens.read_token(resources, token)
+        return resources.tokens.read(token)
     except Unauthenticated:
         return None
-    context.principal = principal
-    return principal
 
 
 async def _count(request: Request, key: str) -> Decision | None:

@@ -20,6 +20,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from redis.asyncio import Redis
 
+from little_monster.platform import permissions
 from little_monster.platform.cache import REDIS_AWAY
 from little_monster.platform.errors import Conflict, InvalidInput
 from little_monster.platform.http.dependencies import idempotency_key, identify, resources_of
@@ -48,9 +49,10 @@ class IdempotentRoute(APIRoute):
 
         async def handle(request: Request) -> Response:
             key = request.headers.get("idempotency-key")
-            principal = identify(request)
+            principal = await identify(request)
             if not key or len(key) > MAX_KEY_CHARS or principal is None:
                 return await handler(request)
+            permissions.require_scope(principal, permissions.WRITE)
             return await _once(request, _slot(request, key, principal), handler)
 
         return handle

@@ -4,18 +4,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-import structlog
-
 from little_monster.db.base import new_id
 from little_monster.db.errors import DuplicateKey
 from little_monster.db.models.users import User
 from little_monster.db.repositories import refresh_tokens, users
+from little_monster.db.repositories import sessions as session_rows
 from little_monster.db.session import Session
 from little_monster.platform.errors import Conflict, Unauthenticated
+from little_monster.platform.origin import Origin
+from little_monster.platform.password_rules import require_good_password
 from little_monster.platform.resources import Resources
-from little_monster.platform.security import Principal, digest_refresh_token, invalid_token, new_refresh_token
-
-_log = structlog.get_logger(__name__)
+from little_monster.platform.security import Principal, digest_token, invalid_token, new_token
+from little_monster.platform.services import audit, second_factor, sessions
+from little_monster.platform.services.audit import SecurityEvent
+from little_monster.platform.services.second_factor import Outcome, Proof
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +31,15 @@ class Tokens:
 
 
 async def register(
-    resources: Resources, *, email: str, password: str, display_name: str
+    resources: Resources, *, email: str, password: str, display_name: str, origin: Origin
 ) -> tuple[User, Tokens]:
     """Make an account and log it in. `email` is in its normal form, lower-case.
 
     Raises:
+        InvalidInput: the password is easy to guess.
         Conflict: the address has an account.
     """
+    await require_good_password(password, email, field="password")
     user_id = new_id()
     password_hash = await resources.passwords.hash(password)
     try:
@@ -43,60 +47,72 @@ async def register(
             user = await users.create(
                 session, user_id=user_id, email=email, password_hash=password_hash, display_name=display_name
             )
-            return user, await _grant(resources, session, Principal(user_id, user.role), new_id())
+            return user, await _enter(resources, session, user, SecurityEvent.REGISTERED, origin)
     except DuplicateKey:
         raise Conflict("This e-mail address has an account.", code="email_taken") from None
 
 
-async def log_in(resources: Resources, *, email: str, password: str) -> tuple[User, Tokens]:
-    """Check a password and log in.
+async def log_in(
+    resources: Resources, *, email: str, password: str, proof: Proof, origin: Origin
+) -> tuple[User, Tokens]:
+    """Check a password, and the second factor of who has one, and log in.
 
     Raises:
-        Unauthenticated: the address is unknown or the password wrong; both cost and say the same.
+        Unauthenticated: the address is unknown or the password wrong, and both cost and say the same; or
+            only the second factor is missing (`totp_required`) or wrong.
+        RateLimited: the second factor was tried too often.
     """
     async with resources.database.session(None) as session:
         login = await users.find_login(session, email)
     # No connection is held while the hash is computed.
     right = await resources.passwords.verify(login.password_hash if login else None, password)
     if login is None or not right:
+        user_id = login.user_id if login else None
+        await audit.record_alone(resources, SecurityEvent.LOGIN_FAILED, user_id, origin, reason="credentials")
         raise _wrong_credentials()
+    await second_factor.limit_attempts(resources, login.user_id, proof)
     async with resources.database.session(login.user_id) as session:
-        await users.touch(session, login.user_id)
-        user = await users.get(session, login.user_id)
-        if user is None:
-            raise _wrong_credentials()
-        return user, await _grant(resources, session, Principal(user.id, user.role), new_id())
+        outcome = await second_factor.check(resources, session, login.user_id, proof, origin)
+        if outcome is Outcome.PASSED:
+            return await _log_in(resources, session, login.user_id, origin)
+    # Nothing was written above, and the failure must stay written when this raises.
+    if outcome is Outcome.WRONG:
+        await audit.record_alone(
+            resources, SecurityEvent.LOGIN_FAILED, login.user_id, origin, reason="second_factor"
+        )
+    raise second_factor.refused(outcome)
 
 
-async def refresh(resources: Resources, refresh_token: str) -> Tokens:
-    """Exchange a refresh token for new tokens. One that was used before revokes all tokens of its log-in.
+async def refresh(resources: Resources, refresh_token: str, origin: Origin) -> Tokens:
+    """Exchange a refresh token for new tokens. One that was used before ends its session.
 
     Raises:
         Unauthenticated: it is unknown, expired, revoked or used.
     """
-    digest = digest_refresh_token(refresh_token)
+    digest = digest_token(refresh_token)
     owner = await _owner_of(resources, digest)
     if owner is None:
         raise _wrong_refresh_token()
     async with resources.database.session(owner) as session:
-        tokens = await _rotate(resources, session, owner, digest)
+        tokens = await _rotate(resources, session, owner, digest, origin)
     # Raised only now, as an error inside of the transaction would undo the revocation.
     if tokens is None:
         raise _wrong_refresh_token()
     return tokens
 
 
-async def log_out(resources: Resources, refresh_token: str) -> None:
-    """Revoke all refresh tokens of this log-in; a token that is not good is fine, as it is then out
-    already."""
-    digest = digest_refresh_token(refresh_token)
+async def log_out(resources: Resources, refresh_token: str, origin: Origin) -> None:
+    """End the session of this token; a token that is not good is fine, as it is then out already."""
+    digest = digest_token(refresh_token)
     owner = await _owner_of(resources, digest)
     if owner is None:
         return
     async with resources.database.session(owner) as session:
-        token = await refresh_tokens.get(session, digest)
-        if token is not None:
-            await refresh_tokens.revoke_family(session, token.family_id)
+        session_id = await refresh_tokens.find_family(session, digest)
+        if session_id is not None and await sessions.end(session, session_id):
+            await audit.record(
+                resources, session, SecurityEvent.LOGGED_OUT, owner, origin, session_id=session_id
+            )
 
 
 async def get_user(resources: Resources, principal: Principal) -> User:
@@ -116,33 +132,52 @@ async def _owner_of(resources: Resources, digest: bytes) -> UUID | None:
         return await refresh_tokens.find_owner(session, digest)
 
 
-async def _rotate(resources: Resources, session: Session, owner: UUID, digest: bytes) -> Tokens | None:
+async def _log_in(
+    resources: Resources, session: Session, user_id: UUID, origin: Origin
+) -> tuple[User, Tokens]:
+    await users.touch(session, user_id)
+    user = await users.get(session, user_id)
+    if user is None:
+        raise _wrong_credentials()
+    return user, await _enter(resources, session, user, SecurityEvent.LOGGED_IN, origin)
+
+
+async def _enter(
+    resources: Resources, session: Session, user: User, event: SecurityEvent, origin: Origin
+) -> Tokens:
+    session_id = await sessions.start(session, user.id, origin)
+    await audit.record(resources, session, event, user.id, origin, session_id=session_id)
+    return await _grant(resources, session, Principal(user.id, user.role, session_id), session_id)
+
+
+async def _rotate(
+    resources: Resources, session: Session, owner: UUID, digest: bytes, origin: Origin
+) -> Tokens | None:
+    session_id = await refresh_tokens.find_family(session, digest)
+    if session_id is None or not await session_rows.use(session, session_id):
+        return None
     used = await refresh_tokens.consume(session, digest)
     if used == "reused":
-        await _revoke_stolen(resources, session, owner, digest)
+        # Two hold this token and one of them is a thief: log both out.
+        await sessions.end(session, session_id)
+        await audit.record(
+            resources, session, SecurityEvent.REFRESH_TOKEN_REUSED, owner, origin, session_id=session_id
+        )
         return None
     user = await users.get(session, owner)
     if used is None or user is None:
         return None
-    return await _grant(resources, session, Principal(owner, user.role), used.family_id)
-
-
-async def _revoke_stolen(resources: Resources, session: Session, owner: UUID, digest: bytes) -> None:
-    """Two hold this token and one of them is a thief: log both out."""
-    token = await refresh_tokens.get(session, digest)
-    if token is not None:
-        count = await refresh_tokens.revoke_family(session, token.family_id)
-        _log.warning("refresh_token_reused", user=resources.tokens.pseudonym(owner), revoked=count)
+    return await _grant(resources, session, Principal(owner, user.role, session_id), session_id)
 
 
 async def _grant(resources: Resources, session: Session, principal: Principal, family_id: UUID) -> Tokens:
-    refresh_token = new_refresh_token()
+    refresh_token = new_token()
     lifetime = timedelta(days=resources.settings.auth.refresh_token_days)
     await refresh_tokens.create(
         session,
         user_id=principal.user_id,
         family_id=family_id,
-        token_hash=digest_refresh_token(refresh_token),
+        token_hash=digest_token(refresh_token),
         expires_at=datetime.now(UTC) + lifetime,
     )
     return Tokens(

@@ -17,7 +17,7 @@ the same user's."""
 
 _QUERY = """
     SELECT id, email, password_hash, display_name, avatar_color, subjects, preferences::text, role::text,
-           created_at, updated_at, last_active_at
+           created_at, updated_at, last_active_at, email_verified_at
     FROM users WHERE id = $1
 """
 
@@ -34,6 +34,7 @@ class User(BaseModel):
     role: str
     created_at: datetime
     last_active_at: datetime | None
+    email_verified_at: datetime | None
 
 
 def create() -> FastAPI:

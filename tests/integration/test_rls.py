@@ -6,14 +6,14 @@ import asyncpg
 import pytest
 
 from little_monster.db.base import Base, new_id
-from little_monster.db.policies import content, definers
-from little_monster.db.policies.tenancy import TENANT_TABLES
+from little_monster.db.policies import content, definers, identity, tenancy
 
+TENANT_TABLES = (*tenancy.TENANT_TABLES, *identity.TENANT_TABLES)
 TABLES = ("users", *TENANT_TABLES)
 WHO = ("owner", "other", "nobody")
 # Tables with files of their own, where more than an owner and others is tried, and what crosses users.
-OTHER_TABLES = (*content.TABLES,)
-FUNCTIONS = (*definers.FUNCTIONS, *content.FUNCTIONS)
+OTHER_TABLES = (*content.TABLES, identity.AUDIT_TABLE)
+FUNCTIONS = (*definers.FUNCTIONS, *content.FUNCTIONS, *identity.FUNCTIONS)
 
 _INSERTS = {
     "users": "(id, email, password_hash, display_name) VALUES ($1::uuid, $1::uuid::text, '', '')",
@@ -26,6 +26,15 @@ _INSERTS = {
     "chat_conversations": "(id, user_id, title) VALUES ($2, $1, '')",
     "chat_messages": "(id, user_id, conversation_id, role, content) VALUES ($2, $1, $3, 'user', '')",
     "jobs": "(id, user_id, kind) VALUES ($2, $1, 'test')",
+    "sessions": "(id, user_id) VALUES ($2, $1)",
+    "email_codes": "(id, user_id, purpose, email, code_hash, expires_at)"
+    " VALUES ($2::uuid, $1, 'verify_email', '', uuid_send($2::uuid), now())",
+    "personal_access_tokens": "(id, user_id, name, scopes, token_hash)"
+    " VALUES ($2::uuid, $1, '', '{read}', uuid_send($2::uuid))",
+    # There is one a user.
+    "totp_credentials": "(id, user_id, secret) VALUES ($2, $1, '')"
+    " ON CONFLICT (user_id) DO UPDATE SET secret = ''",
+    "recovery_codes": "(id, user_id, code_hash) VALUES ($2::uuid, $1, uuid_send($2::uuid))",
 }
 _PARENTS = {"document_chunks": "user_documents", "chat_messages": "chat_conversations"}
 _CHANGES = dict.fromkeys(TENANT_TABLES, "user_id = user_id") | {"users": "display_name = 'changed'"}

@@ -36,6 +36,7 @@ def test_settings_that_differ_come_back_as_they_were_read(monkeypatch: pytest.Mo
         "LM_DATABASE__URL": "postgresql://u:p@host/name",
         "LM_DATABASE__POOL_SIZE": "3",
         "LM_API__CORS_ORIGINS": '["https://a.example"]',
+        "LM_AUTH__PREVIOUS_SECRETS": '["first", "second"]',
         "LM_CHAT__TEMPERATURE": "0.5",
     }
     for name, value in given.items():

@@ -12,8 +12,8 @@ from little_monster.platform.security import (
     AccessTokens,
     PasswordHasher,
     Principal,
-    digest_refresh_token,
-    new_refresh_token,
+    digest_token,
+    new_token,
 )
 from little_monster.platform.settings import AuthSettings
 
@@ -45,10 +45,10 @@ async def test_unknown_user_costs_as_much_as_a_wrong_password() -> None:
 
 
 def test_refresh_tokens_are_random_and_kept_as_a_digest() -> None:
-    token = new_refresh_token()
+    token = new_token()
     assert len(token) == 43
-    assert token != new_refresh_token()
-    assert len(digest_refresh_token(token)) == 32
+    assert token != new_token()
+    assert len(digest_token(token)) == 32
 
 
 @pytest.mark.parametrize("secret", [None, SecretStr("short")])

@@ -3,8 +3,9 @@
 from fastapi import APIRouter, Request, Response
 
 from little_monster.db.models.users import User
-from little_monster.platform.errors import Conflict, InvalidInput, Unauthenticated
-from little_monster.platform.http.dependencies import ResourcesDep, limit_attempts
+from little_monster.platform.errors import Conflict, Forbidden, InvalidInput, Unauthenticated
+from little_monster.platform.http.caching import forbid_storing
+from little_monster.platform.http.dependencies import LoggedInUser, OriginDep, ResourcesDep, limit_attempts
 from little_monster.platform.http.exception_handlers import problem_responses
 from little_monster.platform.http.schemas.auth import (
     LogIn,
@@ -14,7 +15,8 @@ from little_monster.platform.http.schemas.auth import (
     TokensView,
 )
 from little_monster.platform.http.schemas.users import UserView
-from little_monster.platform.services import accounts
+from little_monster.platform.security import Principal
+from little_monster.platform.services import accounts, email_verification, sessions
 
 router = APIRouter(prefix="/auth", tags=["auth"])
 
@@ -26,26 +28,39 @@ router = APIRouter(prefix="/auth", tags=["auth"])
     responses=problem_responses(Conflict, InvalidInput),
 )
 async def register(
-    body: Registration, request: Request, response: Response, resources: ResourcesDep
+    body: Registration,
+    request: Request,
+    response: Response,
+    resources: ResourcesDep,
+    origin: OriginDep,
 ) -> SessionView:
-    """Make an account and log it in."""
+    """Make an account and log it in. A code that verifies the address is sent to it."""
     await limit_attempts(request, resources, body.email)
     user, tokens = await accounts.register(
         resources,
         email=body.email,
         password=body.password.get_secret_value(),
         display_name=body.display_name,
+        origin=origin,
     )
+    resources.background.start(email_verification.send_code(resources, Principal(user.id, user.role)))
     response.headers["Location"] = "/api/v1/users/me"
     return _session(response, user, tokens)
 
 
 @router.post("/login", summary="Log in", responses=problem_responses(Unauthenticated, InvalidInput))
-async def log_in(body: LogIn, request: Request, response: Response, resources: ResourcesDep) -> SessionView:
-    """Log in. An unknown address and a wrong password are answered alike."""
+async def log_in(
+    body: LogIn, request: Request, response: Response, resources: ResourcesDep, origin: OriginDep
+) -> SessionView:
+    """Log in. An unknown address and a wrong password are answered alike. When the second factor is on and
+    the password right, `totp_required` asks for `totp_code` or `recovery_code`."""
     await limit_attempts(request, resources, body.email)
     user, tokens = await accounts.log_in(
-        resources, email=body.email, password=body.password.get_secret_value()
+        resources,
+        email=body.email,
+        password=body.password.get_secret_value(),
+        proof=body.proof,
+        origin=origin,
     )
     return _session(response, user, tokens)
 
@@ -55,25 +70,34 @@ async def log_in(body: LogIn, request: Request, response: Response, resources: R
     summary="Exchange a refresh token for new tokens",
     responses=problem_responses(Unauthenticated, InvalidInput),
 )
-async def refresh_token(body: RefreshTokenBody, response: Response, resources: ResourcesDep) -> TokensView:
+async def refresh_token(
+    body: RefreshTokenBody, response: Response, resources: ResourcesDep, origin: OriginDep
+) -> TokensView:
     """Exchange a refresh token for new tokens. It is good for one use; a second use logs everybody out who
     holds a token of the same log-in."""
-    tokens = await accounts.refresh(resources, body.refresh_token)
-    _forbid_storing(response)
+    tokens = await accounts.refresh(resources, body.refresh_token, origin)
+    forbid_storing(response)
     return TokensView.of(tokens)
 
 
 @router.post("/logout", status_code=204, summary="Log out", responses=problem_responses(InvalidInput))
-async def log_out(body: RefreshTokenBody, resources: ResourcesDep) -> None:
-    """Revoke the refresh tokens of this log-in. Its access token lives on for its last minutes."""
-    await accounts.log_out(resources, body.refresh_token)
+async def log_out(body: RefreshTokenBody, resources: ResourcesDep, origin: OriginDep) -> None:
+    """End the session of a refresh token. Its access token lives on for its last minutes."""
+    await accounts.log_out(resources, body.refresh_token, origin)
+
+
+@router.post(
+    "/logout-everywhere",
+    status_code=204,
+    summary="Log out on all devices",
+    responses=problem_responses(Unauthenticated, Forbidden),
+)
+async def log_out_everywhere(user: LoggedInUser, resources: ResourcesDep, origin: OriginDep) -> None:
+    """End all sessions, this one too. Their access tokens live on for their last minutes, at most 15;
+    personal access tokens stay."""
+    await sessions.log_out_everywhere(resources, user, origin)
 
 
 def _session(response: Response, user: User, tokens: accounts.Tokens) -> SessionView:
-    _forbid_storing(response)
+    forbid_storing(response)
     return SessionView(user=UserView.of(user), tokens=TokensView.of(tokens))
-
-
-def _forbid_storing(response: Response) -> None:
-    # RFC 6749, section 5.1: no cache may keep an answer that carries tokens.
-    response.headers["Cache-Control"] = "no-store"

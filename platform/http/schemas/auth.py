@@ -4,13 +4,35 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from little_monster.platform.http.schemas.texts import Body, Email, Name, Password
+from little_monster.platform.http.schemas.texts import Body, Email, Name
 from little_monster.platform.http.schemas.users import UserView
 from little_monster.platform.services.accounts import Tokens
+from little_monster.platform.services.second_factor import Proof
 
 MIN_PASSWORD_CHARS = 10
 MAX_PASSWORD_CHARS = 256
 
+NewPassword = Annotated[Password, Field(min_length=MIN_PASSWORD_CHARS, max_length=MAX_PASSWORD_CHARS)]
+OldPassword = Annotated[Password, Field(min_length=1, max_length=MAX_PASSWORD_CHARS)]
+EmailCodeText = Annotated[
+    str,
+    Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_-]+$", description="From the message."),
+]
+TotpCode = Annotated[
+    str,
+    Field(
+        pattern=r"^[0-9]{6}$", description="What the authenticator application shows.", examples=["287082"]
+    ),
+]
+RecoveryCodeText = Annotated[
+    str,
+    Field(
+        max_length=40,
+        pattern=r"^[A-Za-z2-7 -]+$",
+        description="One of those that turning the second factor on gave; good once.",
+        examples=["mzxw-6ytb-oi5d-aqcb"],
+    ),
+]
 RefreshTokenText = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_-]+$")]
 
 
@@ -30,12 +52,14 @@ class Registration(Body):
     )
 
     email: Email = Field(examples=["ada@example.com"])
-    password: Password = Field(min_length=MIN_PASSWORD_CHARS, max_length=MAX_PASSWORD_CHARS)
+    password: NewPassword = Field(
+        description="Not one that is guessed early, and without the address up to its @."
+    )
     display_name: Name = Field(examples=["Ada"])
 
 
 class LogIn(Body):
-    """An address and its password."""
+    """An address and its password; also `totp_code` or `recovery_code` when the second factor is on."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -44,7 +68,14 @@ class LogIn(Body):
     )
 
     email: Email = Field(examples=["ada@example.com"])
-    password: Password = Field(min_length=1, max_length=MAX_PASSWORD_CHARS)
+    password: OldPassword
+    totp_code: TotpCode | None = None
+    recovery_code: RecoveryCodeText | None = None
+
+    @property
+    def proof(self) -> Proof:
+        """What it shows of the second factor."""
+        return Proof(self.totp_code, self.recovery_code)
 
 
 class RefreshTokenBody(Body):

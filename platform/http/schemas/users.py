@@ -59,6 +59,9 @@ class UserView(BaseModel):
     role: str = Field(description="student, moderator or admin")
     created_at: datetime
     last_active_at: datetime
+    email_verified_at: datetime | None = Field(
+        description="When the user proved to read `email`; null: not yet."
+    )
     links: Links = Field(serialization_alias="_links")
 
     @classmethod
@@ -74,6 +77,7 @@ class UserView(BaseModel):
             role=user.role,
             created_at=user.created_at,
             last_active_at=user.last_active_at,
+            email_verified_at=user.email_verified_at,
             links=_LINKS,
         )
 

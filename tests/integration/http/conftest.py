@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from email import message_from_bytes
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +147,42 @@ def register_as(
         return Account(account.email, **response.json())
 
     return make
+
+
+@pytest.fixture
+def log_in(client: httpx.AsyncClient) -> Callable[..., Awaitable[httpx.Response]]:
+    """Log in with the password of `register`, or with what else is given."""
+
+    async def make(email: str, **body: str) -> httpx.Response:
+        json = {"email": email, "password": PASSWORD, **body}
+        return await client.post("/api/v1/auth/login", json=json)
+
+    return make
+
+
+@pytest.fixture
+def mail_to(settings: Settings, app: FastAPI) -> Callable[..., Awaitable[list[Message]]]:
+    """Return the messages to an address, the oldest first."""
+
+    async def read(email: str, subject: str = "") -> list[Message]:
+        await app.state.resources.background.drain()
+        paths = sorted((settings.data_dir / "outbox").glob("*.eml"))
+        messages = [message_from_bytes(path.read_bytes()) for path in paths]
+        return [one for one in messages if one["To"] == email and subject in str(one["Subject"])]
+
+    return read
+
+
+@pytest.fixture
+def code_of() -> Callable[[Message], str]:
+    """Return the code that a message carries: its one indented line."""
+
+    def find(message: Message) -> str:
+        lines = str(message.get_payload()).splitlines()
+        (code,) = [line.strip() for line in lines if line.startswith("    ")]
+        return code
+
+    return find
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -17,6 +18,8 @@ from little_monster.platform.cli.demo import QUESTION, sample_files, sample_titl
 from little_monster.platform.cli.problems import ApiProblem
 from little_monster.platform.cli.settings import describe_settings
 from little_monster.platform.cli.uploads import MEDIA_TYPES, find_files, results_table, upload_all
+from little_monster.platform.mail import OutboxMailer
+from little_monster.platform.services import letters
 from little_monster.platform.settings import Settings
 
 from .test_cli_client import URL, keeper
@@ -84,6 +87,25 @@ def test_asking_without_an_account_is_one_line(
     assert errors.count("\n") == 1
 
 
+def test_logging_in_asks_for_the_second_factor_when_it_is_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    bodies: list[dict[str, str]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        bodies.append(json.loads(request.read()))
+        if "totp_code" in bodies[-1]:
+            tokens = {"access_token": "a", "refresh_token": "r", "expires_in": 900}
+            return httpx.Response(200, json={"tokens": tokens})
+        return httpx.Response(401, json={"code": "totp_required", "detail": "A code is needed."})
+
+    session = SimpleNamespace(client=lambda: ApiClient(URL, keeper(), httpx.MockTransport(answer)))
+    monkeypatch.setattr("little_monster.platform.cli.login.open_session", lambda: session)
+    arguments = ["login", "--email", "ada@example.com", "--password-stdin"]
+    result = CliRunner().invoke(main.app, arguments, input="the password\n287082\n")
+    assert result.exit_code == 0, result.output
+    account = {"email": "ada@example.com", "password": "the password"}
+    assert bodies == [account, {**account, "totp_code": "287082"}]
+
+
 def test_a_failed_stage_is_three_lines(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -96,6 +118,25 @@ def test_down_without_a_stack_is_no_error() -> None:
     result = run("down")
     assert result.exit_code == 0
     assert "Nothing runs" in result.output
+
+
+def test_the_outbox_without_mail() -> None:
+    result = run("outbox")
+    assert (result.exit_code, result.output.strip()) == (0, "No mail was written here.")
+
+
+async def test_the_outbox_lists_and_shows(tmp_path: Path) -> None:
+    mailer = OutboxMailer(tmp_path / "var" / "outbox")
+    for code in ("first", "second"):
+        await mailer.send(letters.verification("Monster <m@example.org>", "ada@example.com", code))
+    listed = run("outbox").output
+    assert listed.count("ada@example.com") == 2
+    assert listed.count("Confirm your e-mail address") == 2
+    newest, oldest = run("outbox", "1").output, run("outbox", "2").output
+    assert "To: ada@example.com" in newest
+    assert "    second" in newest.splitlines()
+    assert "    first" in oldest.splitlines()
+    assert run("outbox", "3").exit_code == 2
 
 
 def test_there_is_a_sample_of_each_type_and_the_question_is_answered_in_one() -> None:

@@ -1,0 +1,42 @@
+"""Work that nobody waits for: it outlives the request that began it, and a failure is only logged."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import structlog
+
+# A message that an SMTP server takes longer for is lost when the process ends; its reader asks for another.
+DRAIN_S = 10.0
+
+_log = structlog.get_logger(__name__)
+
+
+class Background:
+    """Tasks of this process, which `drain` ends."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Begin `work` now and return."""
+        task = asyncio.get_running_loop().create_task(_logged(work))
+        # The loop itself keeps no task alive.
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def drain(self, timeout_s: float = DRAIN_S) -> None:
+        """Wait for what was begun, and cancel what takes longer than `timeout_s` seconds."""
+        if not self._tasks:
+            return
+        _, late = await asyncio.wait(self._tasks, timeout=timeout_s)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+
+
+async def _logged(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        await work
+    except Exception as error:
+        _log.exception("background_work_failed", error=type(error).__name__)

@@ -1,0 +1,56 @@
+"""The messages that are sent to users, as plain text."""
+
+from email.message import EmailMessage
+from email.utils import formatdate, make_msgid, parseaddr
+
+_VERIFY = """Somebody, hopefully you, uses this address for an account at Little Monster.
+
+This code confirms that you read it. It is good once, for 24 hours:
+
+    {code}
+
+Send it to POST /api/v1/auth/verify-email as {{"code": "..."}}.
+If it was not you, do nothing.
+"""
+
+_RESET = """Somebody, hopefully you, asked for a new password for your account at Little Monster.
+
+This code sets one. It is good once, for one hour:
+
+    {code}
+
+Send it to POST /api/v1/auth/password/reset as {{"code": "...", "new_password": "..."}}.
+If it was not you, do nothing: your password stays as it is.
+"""
+
+_CHANGED = """The password of your account at Little Monster was changed, and all other devices were logged
+out.
+
+If it was not you, ask for a new password at once: POST /api/v1/auth/password/reset/request.
+"""
+
+
+def verification(sender: str, recipient: str, code: str) -> EmailMessage:
+    """Return the message that carries a code which confirms an address."""
+    return _letter(sender, recipient, "Confirm your e-mail address", _VERIFY.format(code=code))
+
+
+def password_reset(sender: str, recipient: str, code: str) -> EmailMessage:
+    """Return the message that carries a code which sets a new password."""
+    return _letter(sender, recipient, "Set a new password", _RESET.format(code=code))
+
+
+def password_changed(sender: str, recipient: str) -> EmailMessage:
+    """Return the message that tells that the password has changed."""
+    return _letter(sender, recipient, "Your password was changed", _CHANGED)
+
+
+def _letter(sender: str, recipient: str, subject: str, text: str) -> EmailMessage:
+    message = EmailMessage()
+    message["From"], message["To"], message["Subject"] = sender, recipient, subject
+    message["Date"] = formatdate()
+    message["Message-ID"] = make_msgid(domain=parseaddr(sender)[1].rpartition("@")[2])
+    # RFC 3834: no holiday notice is wanted in return.
+    message["Auto-Submitted"] = "auto-generated"
+    message.set_content(text)
+    return message
