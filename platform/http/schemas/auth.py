@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from little_monster.platform.http.schemas.texts import Body, Email, Name
+from little_monster.platform.http.schemas.texts import Body, Email, Name, Password
 from little_monster.platform.http.schemas.users import UserView
 from little_monster.platform.services.accounts import Tokens
 from little_monster.platform.services.second_factor import Proof
