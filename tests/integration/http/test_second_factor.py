@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import UUID
 
@@ -43,13 +43,21 @@ async def turn_off(client: httpx.AsyncClient, account: Any, password: str = PASS
     return await client.request("DELETE", URL, json={"password": password}, headers=account.headers)
 
 
+class Enrolled(NamedTuple):
+    """What somebody with a second factor has; `shown` is the code that confirmed it."""
+
+    secret: str
+    codes: list[str]
+    shown: str
+
+
 @pytest.fixture
-async def enrolled(client: httpx.AsyncClient, account: Any) -> tuple[str, list[str]]:
-    """The secret and the recovery codes of `account`."""
+async def enrolled(client: httpx.AsyncClient, account: Any) -> Enrolled:
     secret = await begin(client, account)
-    response = await confirm(client, account, code(secret))
+    shown = code(secret)
+    response = await confirm(client, account, shown)
     assert response.status_code == 200, response.text
-    return secret, response.json()["recovery_codes"]
+    return Enrolled(secret, response.json()["recovery_codes"], shown)
 
 
 async def test_begin_shows_what_an_application_reads(client: httpx.AsyncClient, account: Any) -> None:
@@ -73,10 +81,8 @@ async def test_nothing_is_asked_for_before_it_is_confirmed(
     assert (await confirm(client, account, code(second))).status_code == 200
 
 
-async def test_log_in(
-    client: httpx.AsyncClient, account: Any, enrolled: tuple[str, list[str]], log_in: LogIn
-) -> None:
-    secret, _ = enrolled
+async def test_log_in(client: httpx.AsyncClient, account: Any, enrolled: Enrolled, log_in: LogIn) -> None:
+    secret, *_ = enrolled
     missing = await log_in(account.email)
     assert (missing.status_code, missing.json()["code"]) == (401, "totp_required")
     assert "tokens" not in missing.text
@@ -86,11 +92,10 @@ async def test_log_in(
 
 
 async def test_a_code_is_good_once(
-    client: httpx.AsyncClient, account: Any, enrolled: tuple[str, list[str]], log_in: LogIn
+    client: httpx.AsyncClient, account: Any, enrolled: Enrolled, log_in: LogIn
 ) -> None:
-    secret, _ = enrolled
-    confirmed_with = await log_in(account.email, totp_code=code(secret))
-    shown = code(secret, 1)
+    confirmed_with = await log_in(account.email, totp_code=enrolled.shown)
+    shown = code(enrolled.secret, 1)
     answers = await asyncio.gather(*(log_in(account.email, totp_code=shown) for _ in range(3)))
     assert sorted(answer.status_code for answer in answers) == [200, 401, 401]
     replayed = [answer for answer in answers if answer.status_code == 401]
@@ -98,9 +103,9 @@ async def test_a_code_is_good_once(
 
 
 async def test_wrong_codes(
-    client: httpx.AsyncClient, account: Any, enrolled: tuple[str, list[str]], log_in: LogIn
+    client: httpx.AsyncClient, account: Any, enrolled: Enrolled, log_in: LogIn
 ) -> None:
-    secret, _ = enrolled
+    secret, *_ = enrolled
     for shown in (code(secret, 9), code(secret, -9)):
         response = await log_in(account.email, totp_code=shown)
         assert (response.status_code, response.json()["code"]) == (401, "invalid_second_factor")
@@ -110,7 +115,7 @@ async def test_wrong_codes(
 
 
 async def test_guessing_codes_is_throttled_for_the_account(
-    app: FastAPI, account: Any, enrolled: tuple[str, list[str]], client_of: Any
+    app: FastAPI, account: Any, enrolled: Enrolled, client_of: Any
 ) -> None:
     """From wherever; confirming was the first of five attempts."""
     body = {"email": account.email, "password": PASSWORD, "totp_code": code(enrolled[0], 99)}
@@ -123,9 +128,9 @@ async def test_guessing_codes_is_throttled_for_the_account(
 
 
 async def test_who_does_not_know_the_password_learns_nothing(
-    client: httpx.AsyncClient, account: Any, enrolled: tuple[str, list[str]], log_in: LogIn
+    client: httpx.AsyncClient, account: Any, enrolled: Enrolled, log_in: LogIn
 ) -> None:
-    secret, codes = enrolled
+    secret, codes, _ = enrolled
     unknown = await log_in(f"{new_id()}@example.com")
     answers = [
         await log_in(account.email, password="wrong password"),
@@ -140,9 +145,9 @@ async def test_who_does_not_know_the_password_learns_nothing(
 
 
 async def test_each_recovery_code_is_good_once(
-    client: httpx.AsyncClient, account: Any, enrolled: tuple[str, list[str]], log_in: LogIn
+    client: httpx.AsyncClient, account: Any, enrolled: Enrolled, log_in: LogIn
 ) -> None:
-    _, codes = enrolled
+    _, codes, _ = enrolled
     assert len({*codes}) == 10
     answers = await asyncio.gather(*(log_in(account.email, recovery_code=codes[0]) for _ in range(2)))
     assert sorted(answer.status_code for answer in answers) == [200, 401]
@@ -158,7 +163,7 @@ async def test_each_recovery_code_is_good_once(
 
 
 async def test_turning_it_off_needs_the_password(
-    client: httpx.AsyncClient, account: Any, enrolled: tuple[str, list[str]], log_in: LogIn
+    client: httpx.AsyncClient, account: Any, enrolled: Enrolled, log_in: LogIn
 ) -> None:
     wrong = await turn_off(client, account, "wrong password")
     assert (wrong.status_code, wrong.json()["code"]) == (403, "wrong_password")
@@ -171,9 +176,9 @@ async def test_turning_it_off_needs_the_password(
 
 
 async def test_old_recovery_codes_are_gone_when_it_is_on_again(
-    client: httpx.AsyncClient, account: Any, enrolled: tuple[str, list[str]], log_in: LogIn
+    client: httpx.AsyncClient, account: Any, enrolled: Enrolled, log_in: LogIn
 ) -> None:
-    _, old = enrolled
+    _, old, _ = enrolled
     await turn_off(client, account)
     secret = await begin(client, account)
     new = (await confirm(client, account, code(secret))).json()["recovery_codes"]
@@ -182,9 +187,7 @@ async def test_old_recovery_codes_are_gone_when_it_is_on_again(
     assert (await log_in(account.email, recovery_code=new[0])).status_code == 200
 
 
-async def test_it_cannot_be_begun_twice(
-    client: httpx.AsyncClient, account: Any, enrolled: tuple[str, list[str]]
-) -> None:
+async def test_it_cannot_be_begun_twice(client: httpx.AsyncClient, account: Any, enrolled: Enrolled) -> None:
     response = await client.post(URL, headers=account.headers)
     assert (response.status_code, response.json()["code"]) == (409, "totp_enabled")
     again = await confirm(client, account, code(enrolled[0], 1))
@@ -206,8 +209,8 @@ async def test_without_a_token(client: httpx.AsyncClient) -> None:
     assert [answer.status_code for answer in answers] == [401] * 3
 
 
-async def test_nothing_is_kept_as_it_is(account: Any, enrolled: tuple[str, list[str]], postgres: Any) -> None:
-    secret, codes = enrolled
+async def test_nothing_is_kept_as_it_is(account: Any, enrolled: Enrolled, postgres: Any) -> None:
+    secret, codes, _ = enrolled
     connection = await asyncpg.connect(postgres.owner_url)
     kept = ""
     for table in ("totp_credentials", "recovery_codes", "audit_events"):
@@ -220,7 +223,7 @@ async def test_nothing_is_kept_as_it_is(account: Any, enrolled: tuple[str, list[
 
 
 async def test_the_second_factor_outlives_a_new_secret(
-    settings: Settings, running: Any, client_of: Any, account: Any, enrolled: tuple[str, list[str]]
+    settings: Settings, running: Any, client_of: Any, account: Any, enrolled: Enrolled
 ) -> None:
     """The first log-in encrypts it anew, so that the previous secret is needed no longer."""
     secret, previous = enrolled[0], settings.auth.secret
