@@ -16,6 +16,7 @@ class Changes(Body):
     """Base of the bodies of PATCH: a field that is left out stays as it is, and there is at least one. Only
     `nullable` fields may be null; the others are None where they are left out."""
 
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
     nullable: ClassVar[frozenset[str]] = frozenset()
 
     @model_validator(mode="after")
