@@ -21,6 +21,7 @@ from little_monster.db.models import (
     Subject,
     VideoStatus,
 )
+from little_monster.db.policies import content
 from little_monster.db.repositories import (
     chat_conversations,
     chat_messages,
@@ -151,6 +152,16 @@ async def test_a_second_upgrade_keeps_everything(scratch):
     connection = await asyncpg.connect(owner_url)
     assert await connection.fetchval("SELECT count(*) FROM document_chunks") == 1
     await connection.close()
+
+
+async def test_the_policies_of_the_community_can_be_applied_again(scratch):
+    owner_url, app_url = scratch
+    await migrate.upgrade(owner_url, APP_ROLE)
+    connection = await asyncpg.connect(owner_url)
+    for statement in content.create():
+        await connection.execute(statement)
+    await connection.close()
+    await fill(app_url)
 
 
 async def test_two_upgrades_at_once(scratch):

@@ -11,7 +11,7 @@ from little_monster.platform.errors import Forbidden, InvalidInput, NotFound, Un
 from little_monster.platform.http.dependencies import CurrentUser, ResourcesDep
 from little_monster.platform.http.exception_handlers import problem_responses
 from little_monster.platform.http.pagination import Listing, PageDep, listing
-from little_monster.platform.http.schemas.comments import CommentView, Moderation
+from little_monster.platform.http.schemas.comments import CommentDecision, CommentView
 from little_monster.platform.services import comments
 
 router = APIRouter(prefix="/moderation", tags=["moderation"])
@@ -44,7 +44,7 @@ async def list_queue(
     responses=problem_responses(Unauthenticated, Forbidden, NotFound, InvalidInput),
 )
 async def moderate_comment(
-    comment_id: UUID, body: Moderation, user: CurrentUser, resources: ResourcesDep
+    comment_id: UUID, body: CommentDecision, user: CurrentUser, resources: ResourcesDep
 ) -> CommentView:
     """Decide whether others see a comment, and tell its author why; for moderators."""
     return CommentView.of(

@@ -38,7 +38,7 @@ class CommentChange(Body):
     text: CommentText
 
 
-class Moderation(Changes):
+class CommentDecision(Changes):
     """What a moderator decides."""
 
     nullable: ClassVar[frozenset[str]] = frozenset({"reason"})

@@ -36,6 +36,7 @@ class Changes(Change):
     """A change of at least one field. Only `nullable` fields may be null; the others are None where they are
     left out."""
 
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
     nullable: ClassVar[frozenset[str]] = frozenset()
 
     @model_validator(mode="after")
