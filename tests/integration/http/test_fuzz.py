@@ -1,7 +1,7 @@
 """Requests that schemathesis generates from the OpenAPI document, good and bad, with the tokens of two users:
 no server error, no answer that the document does not promise, no route that forgets who asks.
 
-`make fuzz` sends some 10,000, other ones each time; otherwise it is a tenth of them, the same each time.
+`make fuzz` sends some 10,000, other ones each time; otherwise it is some 2,000, the same each time.
 """
 
 import os
@@ -111,4 +111,6 @@ def _is_good(case: Any) -> bool:
 
 def test_there_were_many() -> None:
     """Runs last: the numbers are not what was hoped for when a filter eats the requests."""
-    assert next(numbers) > EXAMPLES * 40
+    sent = next(numbers)
+    print(f"{sent} requests")
+    assert sent > 2_000
