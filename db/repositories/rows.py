@@ -1,5 +1,6 @@
 """What all repositories share: lists by keyset, and inserts that name the constraint that refused them."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
@@ -30,14 +31,19 @@ async def insert(session: Session, row: Model) -> Model:
     Raises:
         DuplicateKey: a unique constraint refused it; the transaction can only be rolled back.
     """
-    session.add(row)
+    await insert_all(session, [row])
+    return row
+
+
+async def insert_all(session: Session, rows: Sequence[Base]) -> None:
+    """Insert many rows at once. Raises as `insert`."""
+    session.add_all(rows)
     try:
         await session.flush()
     except IntegrityError as error:
         if getattr(error.orig, "sqlstate", None) != _UNIQUE_VIOLATION:
             raise
         raise DuplicateKey(_constraint(error)) from error
-    return row
 
 
 def newest_first(

@@ -24,7 +24,17 @@ from little_monster.platform.http.middlewares import (
     ObserveMiddleware,
 )
 from little_monster.platform.http.openapi import make_openapi
-from little_monster.platform.http.routes import auth, chat, documents, health, jobs, openai, users
+from little_monster.platform.http.routes import (
+    auth,
+    chat,
+    documents,
+    health,
+    jobs,
+    notifications,
+    openai,
+    planner,
+    users,
+)
 from little_monster.platform.resources import Resources
 
 ResourcesFactory = Callable[[], AbstractAsyncContextManager[Resources]]
@@ -35,6 +45,8 @@ _PRODUCT_ROUTERS: tuple[APIRouter, ...] = (
     documents.router,
     chat.router,
     jobs.router,
+    planner.router,
+    notifications.router,
 )
 # What any operation may answer.
 _COMMON: tuple[type[ProblemError], ...] = (

@@ -114,7 +114,7 @@ def _answer(
         "title": title,
         "status": status,
         "detail": detail,
-        "instance": path,
+        "instance": context.instance or path,
         "code": code,
         "errors": errors,
         "request_id": context.request_id,

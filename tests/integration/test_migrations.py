@@ -91,7 +91,7 @@ async def left_over(url: str) -> list[str]:
         UNION ALL SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace
         UNION ALL SELECT typname FROM pg_type
             WHERE typnamespace = 'public'::regnamespace AND typname !~ 'alembic_version'
-        UNION ALL SELECT nspname FROM pg_namespace WHERE nspname IN ('auth', 'queue')
+        UNION ALL SELECT nspname FROM pg_namespace WHERE nspname IN ('auth', 'queue', 'planner')
     """)
     await connection.close()
     return [row["name"] for row in rows]

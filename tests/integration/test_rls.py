@@ -6,10 +6,11 @@ import asyncpg
 import pytest
 
 from little_monster.db.base import Base, new_id
-from little_monster.db.policies.definers import FUNCTIONS
-from little_monster.db.policies.tenancy import TENANT_TABLES
+from little_monster.db.policies import definers, planner, tenancy
 
+TENANT_TABLES = (*tenancy.TENANT_TABLES, *planner.TABLES)
 TABLES = ("users", *TENANT_TABLES)
+FUNCTIONS = {**definers.FUNCTIONS, **planner.FUNCTIONS}
 WHO = ("owner", "other", "nobody")
 
 _INSERTS = {
@@ -23,6 +24,10 @@ _INSERTS = {
     "chat_conversations": "(id, user_id, title) VALUES ($2, $1, '')",
     "chat_messages": "(id, user_id, conversation_id, role, content) VALUES ($2, $1, $3, 'user', '')",
     "jobs": "(id, user_id, kind) VALUES ($2, $1, 'test')",
+    "planner_events": "(id, user_id, title, start_date, end_date, uid)"
+    " VALUES ($2::uuid, $1, '', now(), now(), $2::uuid::text)",
+    "notifications": "(id, user_id, kind, title) VALUES ($2, $1, 'test', '')",
+    "calendar_feeds": "(id, user_id, token_hash) VALUES ($2::uuid, $1, uuid_send($2::uuid))",
 }
 _PARENTS = {"document_chunks": "user_documents", "chat_messages": "chat_conversations"}
 _CHANGES = dict.fromkeys(TENANT_TABLES, "user_id = user_id") | {"users": "display_name = 'changed'"}
