@@ -1,8 +1,9 @@
 """The worker that ingests uploaded documents: ``python -m little_monster.pipelines.worker``.
 
 It runs beside the Serve application, takes jobs from PostgreSQL, has files read in Ray tasks, and asks the
-embedding and the retrieval deployment. Every few seconds it makes notifications of reminders that are due. SIGTERM or SIGINT stops it: what runs may end, what takes too long
-goes back to the queue. Any number of workers may run.
+embedding and the retrieval deployment. Every few seconds it makes notifications of reminders that are due.
+SIGTERM or SIGINT stops it: what runs may end, what takes too long goes back to the queue. Any number of
+workers may run.
 """
 
 import argparse

@@ -13,13 +13,12 @@ _KEY = "little_monster.context"
 @dataclass(slots=True)
 class RequestContext:
     """`headers` are added to the response whoever makes it, an error handler too; `trace_id` is 32 hex
-    digits. `instance` is shown in an error instead of a path that is secret."""
+    digits."""
 
     request_id: str
     trace_id: str = ""
     principal: Principal | None = None
     error_code: str | None = None
-    instance: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
 
 

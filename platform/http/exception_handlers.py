@@ -30,6 +30,8 @@ _FRAMEWORK = {
     405: ("method_not_allowed", "This path does not know this method; `Allow` lists those that it knows."),
     413: ("too_large", "The body is larger than is accepted here."),
 }
+# What follows in these paths is a secret.
+_SECRET_PATHS = ("/api/v1/planner/calendar/",)
 _OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 _log = structlog.get_logger(__name__)
@@ -114,12 +116,16 @@ def _answer(
         "title": title,
         "status": status,
         "detail": detail,
-        "instance": context.instance or path,
+        "instance": _instance(path),
         "code": code,
         "errors": errors,
         "request_id": context.request_id,
     }
     return _ProblemResponse(body, status, headers)
+
+
+def _instance(path: str) -> str:
+    return next((one for one in _SECRET_PATHS if path.startswith(one)), path)
 
 
 def _openai_body(status: int, code: str, detail: str, errors: list[FieldProblem]) -> dict[str, Any]:

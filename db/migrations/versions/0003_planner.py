@@ -147,5 +147,6 @@ def _calendar_feeds() -> None:
 
 
 def _newest_first(name: str, table: str, *, where: sa.TextClause | None = None) -> None:
-    order = [sa.literal_column(one) for one in ("user_id", "created_at DESC", "id DESC")]
+    columns = ("user_id", "created_at DESC", "id DESC")
+    order: list[sa.ColumnClause[str]] = [sa.literal_column(one) for one in columns]
     op.create_index(name, table, order, unique=False, postgresql_where=where)

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from little_monster.db.models.calendar_feeds import CalendarFeed
 from little_monster.db.models.planner_events import EventType, PlannerEvent
@@ -17,7 +17,6 @@ from little_monster.platform.errors import (
     TooLarge,
     Unauthenticated,
 )
-from little_monster.platform.http.context import context_of
 from little_monster.platform.http.dependencies import CurrentUser, Idempotent, ResourcesDep
 from little_monster.platform.http.etags import IfMatch, IfNoneMatch, etag_of
 from little_monster.platform.http.exception_handlers import problem_responses
@@ -217,15 +216,8 @@ async def revoke_feed(feed_id: UUID, user: CurrentUser, resources: ResourcesDep)
         **problem_responses(NotFound, InvalidInput),
     },
 )
-async def get_calendar(
-    token: Annotated[str, Path(max_length=200)],
-    request: Request,
-    resources: ResourcesDep,
-    known: IfNoneMatch,
-) -> Response:
+async def get_calendar(token: str, resources: ResourcesDep, known: IfNoneMatch) -> Response:
     """Read the planner as an iCalendar file (RFC 5545). The secret address is all that this needs."""
-    # The path is a secret, which an error would show.
-    context_of(request).instance = link("planner", "calendar").href
     contents = await feeds.read_feed(
         resources.database, _tokens(resources), token, is_known=lambda version: known.know(_tag(version))
     )

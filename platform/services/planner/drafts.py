@@ -46,12 +46,12 @@ class BadEvent(LittleMonsterError):
         super().__init__(message)
         self.field, self.message = field, message
 
-    def problem(self) -> InvalidInput:
-        """Return what a client is told."""
+    def problem(self, place: str = "body") -> InvalidInput:
+        """Return what a client is told; `place` is the part of the request that holds the field."""
         return InvalidInput(
             f"`{self.field}`: {self.message}",
             code="invalid_event",
-            errors=[{"field": f"body.{self.field}", "message": self.message}],
+            errors=[{"field": f"{place}.{self.field}", "message": self.message}],
         )
 
 

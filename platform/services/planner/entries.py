@@ -122,8 +122,8 @@ def _end(component: Component, start: _Time, zone: str) -> datetime | None:
     if (found := component.first("DTEND")) is not None:
         return _times(found, zone)[0].value
     if (found := component.first("DURATION")) is not None:
-        # Longer than any event may be, and not so long that no date is left.
-        return start.value + min(_duration(found), 2 * LONGEST)
+        # Still longer than any event may be, but not so long that no date is left.
+        return start.value + max(-LONGEST, min(_duration(found), 2 * LONGEST))
     return None
 
 

@@ -50,7 +50,7 @@ async def import_calendar(database: Database, owner: UUID, content: bytes, *, ti
         Conflict: too many events would recur, or another import stores the same events.
     """
     if not is_zone(time_zone):
-        raise BadEvent("time_zone", "is not the name of a time zone, as Europe/Berlin").problem()
+        raise BadEvent("time_zone", "is not the name of a time zone, as Europe/Berlin").problem("query")
     # A thread, as a large file takes seconds.
     file = await asyncio.to_thread(_read, content, time_zone)
     try:
