@@ -1,6 +1,8 @@
 """Migrations: up and down on a filled database, true to the models, for a superuser and for a plain owner."""
 
 import asyncio
+from datetime import UTC, datetime
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -14,14 +16,17 @@ from little_monster.db.engine import create_engine
 from little_monster.db.errors import DatabaseUnavailable, MigrationFailed
 from little_monster.db.models import FileType, MessageRole
 from little_monster.db.repositories import (
+    calendar_feeds,
     chat_conversations,
     chat_messages,
     document_chunks,
     jobs,
+    notifications,
+    planner_events,
     user_documents,
     users,
 )
-from little_monster.db.session import Database
+from little_monster.db.session import Database, Session
 
 APP_ROLE = "lm_service"
 
@@ -67,7 +72,17 @@ async def fill(url: str) -> None:
             session, user_id=user_id, conversation_id=conversation.id, role=MessageRole.USER, content="?"
         )
         await jobs.create(session, user_id=user_id, kind="ingest_document", subject_id=document_id)
+        await fill_planner(session, user_id)
     await database.close()
+
+
+async def fill_planner(session: Session, user_id: UUID) -> None:
+    now = datetime.now(UTC)
+    await planner_events.create(
+        session, event_id=new_id(), user_id=user_id, uid="1", title="T", start_date=now, end_date=now
+    )
+    await notifications.create(session, user_id=user_id, kind="test", title="T")
+    await calendar_feeds.create(session, user_id=user_id, token_hash=b"hash")
 
 
 async def test_up_down_up_on_a_filled_database(scratch):
@@ -81,6 +96,19 @@ async def test_up_down_up_on_a_filled_database(scratch):
     assert await left_over(owner_url) == []
     await migrate.upgrade(owner_url, APP_ROLE)
     await fill(app_url)
+
+
+async def test_the_planner_goes_and_comes_and_the_rest_stays(scratch):
+    owner_url, app_url = scratch
+    await migrate.upgrade(owner_url, APP_ROLE)
+    await fill(app_url)
+    await migrate.downgrade(owner_url, "0002")
+    connection = await asyncpg.connect(owner_url)
+    assert await connection.fetchval("SELECT to_regclass('planner_events')") is None
+    assert await connection.fetchval("SELECT count(*) FROM document_chunks") == 1
+    await connection.close()
+    await migrate.upgrade(owner_url, APP_ROLE)
+    await works(app_url)
 
 
 async def left_over(url: str) -> list[str]:

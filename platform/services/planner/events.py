@@ -104,7 +104,7 @@ async def list_planned(
         planned = await asyncio.to_thread(_expand, rows, begin, end)
     else:
         planned = _expand(rows, begin, end)
-    if len(planned) > MAX_OCCURRENCES:
+    if len(rows) > MAX_OCCURRENCES or len(planned) > MAX_OCCURRENCES:
         raise _bad_range(f"holds more than {MAX_OCCURRENCES} events: ask for a shorter one")
     return planned
 
@@ -174,7 +174,12 @@ async def require_room(session: Session, new: int) -> None:
         Conflict: there are enough.
     """
     if await planner_events.count_series(session) + new > MAX_SERIES:
-        raise Conflict(f"More than {MAX_SERIES} events would recur.", code="too_many_series")
+        raise too_many_series()
+
+
+def too_many_series() -> Conflict:
+    """Return the error for more events that recur than a user may have."""
+    return Conflict(f"More than {MAX_SERIES} events would recur.", code="too_many_series")
 
 
 def new_uid(event_id: UUID) -> str:

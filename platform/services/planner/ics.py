@@ -4,6 +4,7 @@ The parser of `icalendar` splits the lines. Its components are not made: those o
 rules of their own without a bound, and are kept for all files to come.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -12,6 +13,32 @@ from icalendar.parser import Contentline, Contentlines
 from little_monster.platform.errors import LittleMonsterError
 
 MAX_DEPTH = 8
+
+# Lines of other names, as attachments are, are passed over unread.
+_NAMES = frozenset(
+    (
+        "BEGIN",
+        "END",
+        "X-WR-TIMEZONE",
+        "UID",
+        "SEQUENCE",
+        "STATUS",
+        "SUMMARY",
+        "DESCRIPTION",
+        "LOCATION",
+        "CATEGORIES",
+        "DTSTART",
+        "DTEND",
+        "DURATION",
+        "RRULE",
+        "EXDATE",
+        "RDATE",
+        "EXRULE",
+        "RECURRENCE-ID",
+        "TRIGGER",
+    )
+)
+_NAME = re.compile(r"[A-Za-z0-9-]+")
 
 
 class BadCalendar(LittleMonsterError):
@@ -76,28 +103,31 @@ def _nested(text: str) -> Sequence[Component]:
     for line in Contentlines.from_ical(text):  # type: ignore[no-untyped-call]
         if not line.strip():
             continue
-        found = _read(line)
-        if found is not None and found.name in ("BEGIN", "END"):
-            _step(path, found)
-        elif len(path) == 1:
+        name = _NAME.match(line)
+        if len(path) == 1 and (name is None or name[0].upper() not in ("BEGIN", "END")):
             raise BadCalendar(f"{_shown(line)} stands outside of a calendar.")
-        elif found is None:
+        if name is None or ":" not in line:
             path[-1].unread.append(_shown(line))
-        else:
-            path[-1].properties.append(found)
+        elif name[0].upper() in _NAMES:
+            _take(path, line)
     if len(path) > 1:
         raise BadCalendar(f"{path[-1].name} does not end.")
     return outermost.components
 
 
-def _read(line: Contentline) -> Property | None:
+def _take(path: list[Component], line: Contentline) -> None:
     try:
         name, parameters, value = line.parts()
     except ValueError:
-        return None
+        path[-1].unread.append(_shown(line))
+        return
     # A parameter with several values is none that is read here.
     plain = {key.upper(): text for key, text in parameters.items() if isinstance(text, str)}
-    return Property(name.upper(), plain, value)
+    found = Property(name.upper(), plain, value)
+    if found.name in ("BEGIN", "END"):
+        _step(path, found)
+    else:
+        path[-1].properties.append(found)
 
 
 def _step(path: list[Component], found: Property) -> None:

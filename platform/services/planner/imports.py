@@ -15,7 +15,7 @@ from little_monster.db.session import Database, Session
 from little_monster.platform.errors import Conflict, FieldProblem, InvalidInput
 from little_monster.platform.services.planner.drafts import BadEvent, settle
 from little_monster.platform.services.planner.entries import Entry, read_entry, zone_of
-from little_monster.platform.services.planner.events import require_room, revise
+from little_monster.platform.services.planner.events import MAX_SERIES, require_room, revise, too_many_series
 from little_monster.platform.services.planner.ics import BadCalendar, Component, read_calendars
 from little_monster.platform.services.planner.zones import is_zone
 
@@ -78,6 +78,8 @@ def _read(content: bytes, time_zone: str) -> _File:
     events = [(one, zone) for one, zone in found if one.name == _ENTRY]
     if len(events) > MAX_ENTRIES:
         raise InvalidInput(f"The file has more than {MAX_ENTRIES} events.", code="too_many_events")
+    if sum(one.first("RRULE") is not None for one, _ in events) > MAX_SERIES:
+        raise too_many_series()
     errors: list[FieldProblem] = []
     read = [*_entries(events, errors)]
     errors += _repeated(read)
@@ -99,6 +101,9 @@ def _entries(events: Sequence[tuple[Component, str]], errors: list[FieldProblem]
 
 
 def _columns(entry: Entry, errors: list[FieldProblem]) -> Mapping[str, Any] | None:
+    # Of so many no more are shown.
+    if len(errors) >= MAX_ERRORS:
+        return None
     try:
         return settle(entry.draft, datetime.now(UTC))
     except BadEvent as error:
@@ -120,7 +125,7 @@ def _repeated(entries: Sequence[Entry]) -> Iterator[FieldProblem]:
 
 def _refused(errors: Sequence[FieldProblem]) -> InvalidInput:
     return InvalidInput(
-        f"{len(errors)} events cannot be imported, so none was; `errors` says why.",
+        "Some events cannot be imported, so none was; `errors` says which and why.",
         code="invalid_events",
         errors=errors[:MAX_ERRORS],
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from itertools import islice
 from typing import Protocol
@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from little_monster.platform.services.planner.days import days
 from little_monster.platform.services.planner.rules import Rule, read_rule
-from little_monster.platform.services.planner.zones import exists, to_utc, to_wall
+from little_monster.platform.services.planner.zones import to_wall
 
 _HOUR = timedelta(hours=1)
 
@@ -105,7 +105,7 @@ class Series:
             start = self._start_on(day)
             if self.last is not None and start > self.last:
                 return
-            if day > first and self._has_time(day):
+            if day > first and self._is_real(start):
                 yield start
 
     def _occurrence(self, start: datetime) -> Occurrence:
@@ -127,12 +127,12 @@ class Series:
         until = self.rule.until
         return until if until is None or isinstance(until, datetime) else self._start_on(until)
 
-    def _has_time(self, day: date) -> bool:
+    def _is_real(self, start: datetime) -> bool:
         # A day without a midnight is a day all the same.
-        return self.all_day or exists(datetime.combine(day, self._time), self.zone)
+        return self.all_day or start.astimezone(self.zone).time() == self._time.replace(tzinfo=None)
 
     def _start_on(self, day: date) -> datetime:
-        return to_utc(datetime.combine(day, self._time), self.zone)
+        return datetime.combine(day, self._time).astimezone(UTC)
 
     @cached_property
     def _first_day(self) -> date:
@@ -140,4 +140,4 @@ class Series:
 
     @cached_property
     def _time(self) -> time:
-        return to_wall(self.start, self.zone).time()
+        return to_wall(self.start, self.zone).time().replace(tzinfo=self.zone)

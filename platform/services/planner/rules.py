@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from little_monster.platform.errors import LittleMonsterError
 
 MAX_RULE_CHARS = 500
-MAX_COUNT = 1_000
+MAX_COUNT = 730
 MAX_INTERVAL = 1_000
 FIRST_YEAR, LAST_YEAR = 1970, 2199
 WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
