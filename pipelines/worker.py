@@ -1,8 +1,9 @@
 """The worker that ingests uploaded documents: ``python -m little_monster.pipelines.worker``.
 
 It runs beside the Serve application, takes jobs from PostgreSQL, has files read in Ray tasks, and asks the
-embedding and the retrieval deployment. SIGTERM or SIGINT stops it: what runs may end, what takes too long
-goes back to the queue. Any number of workers may run.
+embedding and the retrieval deployment. Every few seconds it makes notifications of reminders that are due.
+SIGTERM or SIGINT stops it: what runs may end, what takes too long goes back to the queue. Any number of
+workers may run.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -31,11 +33,13 @@ from little_monster.db.vectors.server import QdrantIndex
 from little_monster.pipelines import ingest
 from little_monster.pipelines.consumer import Consumer
 from little_monster.pipelines.ingest import IngestParts
+from little_monster.pipelines.periodic import repeat
 from little_monster.pipelines.tasks import RayReader, ReaderOptions
 from little_monster.platform.engines.remote import RemoteEmbedder, RemoteVectorIndex
 from little_monster.platform.errors import ConfigurationError
 from little_monster.platform.logs import setup_logs
 from little_monster.platform.resources import storage_url
+from little_monster.platform.services.planner.reminders import emit_due
 from little_monster.platform.settings import Settings, load_settings
 from little_monster.platform.storage import open_storage
 
@@ -43,6 +47,7 @@ APPLICATION = "little-monster"
 EMBEDDING, RETRIEVAL = "embedding", "retrieval"
 FAILURES = (RayError, RayServeException)
 CONCURRENCY = 2
+REMINDERS_S = 15.0
 
 _APPLICATION_POLL_S = 2.0
 _log = structlog.get_logger(__name__)
@@ -78,8 +83,15 @@ async def work(settings: Settings, options: ReaderOptions, *, concurrency: int) 
             release=ingest.release,
             concurrency=concurrency,
         )
+        reminders = asyncio.create_task(
+            repeat(lambda: emit_due(parts.database, datetime.now(UTC)), every_s=REMINDERS_S, stop=stop)
+        )
         _log.info("worker_ready", concurrency=concurrency)
-        await consumer.run(stop, calls)
+        try:
+            await consumer.run(stop, calls)
+        finally:
+            stop.set()
+            await reminders
     _log.info("worker_stopped")
 
 

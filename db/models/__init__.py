@@ -1,13 +1,16 @@
 """The tables, one file each."""
 
 from little_monster.db.models.audit_events import AuditEvent
+from little_monster.db.models.calendar_feeds import CalendarFeed
 from little_monster.db.models.chat_conversations import ChatConversation, ContextType
 from little_monster.db.models.chat_messages import ChatMessage, MessageRole, MessageStatus
 from little_monster.db.models.comments import Comment, ModerationStatus
 from little_monster.db.models.document_chunks import DocumentChunk
 from little_monster.db.models.email_codes import EmailCode, EmailCodePurpose
 from little_monster.db.models.jobs import Job, JobStatus
+from little_monster.db.models.notifications import Notification
 from little_monster.db.models.personal_access_tokens import PersonalAccessToken
+from little_monster.db.models.planner_events import EventType, PlannerEvent
 from little_monster.db.models.ratings import Rating
 from little_monster.db.models.recovery_codes import RecoveryCode
 from little_monster.db.models.refresh_tokens import RefreshToken
@@ -19,6 +22,7 @@ from little_monster.db.models.videos import Difficulty, Video, VideoStatus
 
 __all__ = [
     "AuditEvent",
+    "CalendarFeed",
     "ChatConversation",
     "ChatMessage",
     "Comment",
@@ -28,6 +32,7 @@ __all__ = [
     "EmailCode",
     "EmailCodePurpose",
     "EmbeddingStatus",
+    "EventType",
     "FileType",
     "Job",
     "JobStatus",
@@ -35,7 +40,9 @@ __all__ = [
     "MessageRole",
     "MessageStatus",
     "ModerationStatus",
+    "Notification",
     "PersonalAccessToken",
+    "PlannerEvent",
     "Rating",
     "RecoveryCode",
     "RefreshToken",

@@ -1,6 +1,6 @@
 """What all repositories share: lists by keyset, and inserts that name the constraint that refused them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, TypeAlias, TypeVar
@@ -34,7 +34,13 @@ async def insert(session: Session, row: Model) -> Model:
         DuplicateKey: a unique constraint refused it; the transaction can only be rolled back.
         MissingParent: a foreign key did; the same.
     """
-    session.add(row)
+    await insert_all(session, [row])
+    return row
+
+
+async def insert_all(session: Session, rows: Sequence[Base]) -> None:
+    """Insert many rows at once. Raises as `insert`."""
+    session.add_all(rows)
     try:
         await session.flush()
     except IntegrityError as error:
@@ -42,7 +48,6 @@ async def insert(session: Session, row: Model) -> Model:
         if refusal is None:
             raise
         raise refusal(_constraint(error)) from error
-    return row
 
 
 @contextmanager

@@ -45,9 +45,11 @@ from little_monster.platform.http.routes import (
     health,
     jobs,
     moderation,
+    notifications,
     openai,
     passwords,
     personal_tokens,
+    planner,
     ratings,
     second_factor,
     sessions,
@@ -75,6 +77,8 @@ _PRODUCT_ROUTERS: tuple[APIRouter, ...] = (
     comments.router,
     moderation.router,
     ratings.router,
+    planner.router,
+    notifications.router,
 )
 # From the inside out.
 _MIDDLEWARES: tuple[Any, ...] = (

@@ -61,6 +61,15 @@ def show(request: Request, response: Response, tag: str) -> None:
     response.headers["Cache-Control"] = REVALIDATE
 
 
+def is_known(request: Request, tag: str) -> bool:
+    """Say whether `If-None-Match` names the tag, for who need not read on then."""
+    try:
+        _compare_known(request.headers.getlist("if-none-match"), tag)
+    except NotModified:
+        return True
+    return False
+
+
 def if_match(request: Request, tag: Callable[[Row], str]) -> Callable[[Row], None]:
     """Return a check of the row that is about to be changed, which has the tag `tag(row)`.
 

@@ -35,6 +35,8 @@ _FRAMEWORK = {
 }
 # Foreign keys are named so by `db.base`: the last of a row's owners to go is the user.
 _OWNER_KEY = "_user_id_fkey"
+# What follows in these paths is a secret.
+_SECRET_PATHS = ("/api/v1/planner/calendar/",)
 _OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 _log = structlog.get_logger(__name__)
@@ -134,12 +136,16 @@ def _answer(
         "title": title,
         "status": status,
         "detail": detail,
-        "instance": path,
+        "instance": _instance(path),
         "code": code,
         "errors": errors,
         "request_id": context.request_id,
     }
     return _ProblemResponse(body, status, headers)
+
+
+def _instance(path: str) -> str:
+    return next((one for one in _SECRET_PATHS if path.startswith(one)), path)
 
 
 def _openai_body(status: int, code: str, detail: str, errors: list[FieldProblem]) -> dict[str, Any]:

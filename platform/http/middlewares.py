@@ -21,12 +21,15 @@ from little_monster.platform.http.safe_headers import safe_headers
 from little_monster.platform.logs import bound, log_access, redact_text
 from little_monster.platform.metrics import count_request
 from little_monster.platform.resources import Resources
+from little_monster.platform.services.planner.imports import MAX_BYTES as MAX_IMPORT_BYTES
 from little_monster.platform.telemetry import server_span, trace_headers, trace_id_of
 
 REQUEST_ID = "X-Request-ID"
 UPLOAD_PATH = "/api/v1/documents/upload"
 # More than a server reads at once, so that the upload route sees its own limit passed first.
 UPLOAD_SLACK_BYTES = 2**20
+# A calendar file is no JSON, and larger than what else comes in one piece.
+IMPORT_PATH = "/api/v1/planner/import"
 # The status that a log has of a request whose client went before the first byte of the answer.
 CLIENT_GONE = 499
 
@@ -230,6 +233,8 @@ def _body_limit(scope: Scope) -> int:
     if scope["path"] == UPLOAD_PATH:
         # The upload route counts the file itself; this bounds the form around it.
         return settings.upload.max_bytes + UPLOAD_SLACK_BYTES
+    if scope["path"] == IMPORT_PATH:
+        return max(MAX_IMPORT_BYTES, settings.api.max_body_bytes)
     return settings.api.max_body_bytes
 
 

@@ -1,6 +1,7 @@
 """Migrations: up and down on a filled database, true to the models, for a superuser and for a plain owner."""
 
 import asyncio
+from datetime import UTC, datetime
 from uuid import UUID
 
 import asyncpg
@@ -23,11 +24,14 @@ from little_monster.db.models import (
 )
 from little_monster.db.policies import content
 from little_monster.db.repositories import (
+    calendar_feeds,
     chat_conversations,
     chat_messages,
     comments,
     document_chunks,
     jobs,
+    notifications,
+    planner_events,
     ratings,
     user_documents,
     users,
@@ -80,6 +84,7 @@ async def fill(url: str) -> None:
         )
         await jobs.create(session, user_id=user_id, kind="ingest_document", subject_id=document_id)
         await fill_content(session, user_id)
+        await fill_planner(session, user_id)
     await database.close()
 
 
@@ -100,6 +105,15 @@ async def fill_content(session: Session, user_id: UUID) -> None:
     assert (changed.comment_count, changed.rating_count, changed.rating_avg) == (1, 1, 4)
     await session.refresh(comment)
     assert comment.video_status is VideoStatus.PUBLIC
+
+
+async def fill_planner(session: Session, user_id: UUID) -> None:
+    now = datetime.now(UTC)
+    await planner_events.create(
+        session, event_id=new_id(), user_id=user_id, uid="1", title="T", start_date=now, end_date=now
+    )
+    await notifications.create(session, user_id=user_id, kind="test", title="T")
+    await calendar_feeds.create(session, user_id=user_id, token_hash=b"hash")
 
 
 async def test_up_down_up_on_a_filled_database(scratch):
@@ -130,6 +144,19 @@ async def test_the_community_goes_and_the_rest_stays(scratch):
     await connection.close()
 
 
+async def test_the_planner_goes_and_comes_and_the_rest_stays(scratch):
+    owner_url, app_url = scratch
+    await migrate.upgrade(owner_url, APP_ROLE)
+    await fill(app_url)
+    await migrate.downgrade(owner_url, "0002")
+    connection = await asyncpg.connect(owner_url)
+    assert await connection.fetchval("SELECT to_regclass('planner_events')") is None
+    assert await connection.fetchval("SELECT count(*) FROM document_chunks") == 1
+    await connection.close()
+    await migrate.upgrade(owner_url, APP_ROLE)
+    await works(app_url)
+
+
 async def left_over(url: str) -> list[str]:
     connection = await asyncpg.connect(url)
     rows = await connection.fetch("""
@@ -138,7 +165,7 @@ async def left_over(url: str) -> list[str]:
         UNION ALL SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace
         UNION ALL SELECT typname FROM pg_type
             WHERE typnamespace = 'public'::regnamespace AND typname !~ 'alembic_version'
-        UNION ALL SELECT nspname FROM pg_namespace WHERE nspname IN ('auth', 'queue', 'content')
+        UNION ALL SELECT nspname FROM pg_namespace WHERE nspname IN ('auth', 'queue', 'content', 'planner')
     """)
     await connection.close()
     return [row["name"] for row in rows]

@@ -6,14 +6,14 @@ import asyncpg
 import pytest
 
 from little_monster.db.base import Base, new_id
-from little_monster.db.policies import content, definers, identity, tenancy
+from little_monster.db.policies import content, definers, identity, planner, tenancy
 
-TENANT_TABLES = (*tenancy.TENANT_TABLES, *identity.TENANT_TABLES)
+TENANT_TABLES = (*tenancy.TENANT_TABLES, *identity.TENANT_TABLES, *planner.TABLES)
 TABLES = ("users", *TENANT_TABLES)
 WHO = ("owner", "other", "nobody")
 # Tables with files of their own, where more than an owner and others is tried, and what crosses users.
 OTHER_TABLES = (*content.TABLES, identity.AUDIT_TABLE)
-FUNCTIONS = (*definers.FUNCTIONS, *content.FUNCTIONS, *identity.FUNCTIONS)
+FUNCTIONS = (*definers.FUNCTIONS, *content.FUNCTIONS, *identity.FUNCTIONS, *planner.FUNCTIONS)
 
 _INSERTS = {
     "users": "(id, email, password_hash, display_name) VALUES ($1::uuid, $1::uuid::text, '', '')",
@@ -35,6 +35,10 @@ _INSERTS = {
     "totp_credentials": "(id, user_id, secret) VALUES ($2, $1, '')"
     " ON CONFLICT (user_id) DO UPDATE SET secret = ''",
     "recovery_codes": "(id, user_id, code_hash) VALUES ($2::uuid, $1, uuid_send($2::uuid))",
+    "planner_events": "(id, user_id, title, start_date, end_date, uid)"
+    " VALUES ($2::uuid, $1, '', now(), now(), $2::uuid::text)",
+    "notifications": "(id, user_id, kind, title) VALUES ($2, $1, 'test', '')",
+    "calendar_feeds": "(id, user_id, token_hash) VALUES ($2::uuid, $1, uuid_send($2::uuid))",
 }
 _PARENTS = {"document_chunks": "user_documents", "chat_messages": "chat_conversations"}
 _CHANGES = dict.fromkeys(TENANT_TABLES, "user_id = user_id") | {"users": "display_name = 'changed'"}

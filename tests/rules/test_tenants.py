@@ -2,7 +2,7 @@
 
 from little_monster.db import models
 from little_monster.db.base import Base
-from little_monster.db.policies import content, identity
+from little_monster.db.policies import content, identity, planner
 from little_monster.db.policies.tenancy import TENANT_TABLES
 
 IDENTITY_TABLES = {*identity.TENANT_TABLES, identity.AUDIT_TABLE}
@@ -13,5 +13,5 @@ WITHOUT_TENANT: set[str] = set()
 def test_every_table_has_policies() -> None:
     """tests/integration/test_rls.py then proves what the policies of each do."""
     assert models
-    known = {"users", *TENANT_TABLES, *content.TABLES, *IDENTITY_TABLES}
+    known = {"users", *TENANT_TABLES, *content.TABLES, *IDENTITY_TABLES, *planner.TABLES}
     assert set(Base.metadata.tables) == known | WITHOUT_TENANT

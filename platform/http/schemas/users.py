@@ -27,6 +27,8 @@ _LINKS = {
     "documents": link("documents"),
     "conversations": link("chat", "conversations"),
     "jobs": link("jobs"),
+    "planner": link("planner", "events"),
+    "notifications": link("notifications"),
 }
 
 

@@ -1,0 +1,68 @@
+"""What users are told."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, select, update
+
+from little_monster.db.models.notifications import Notification
+from little_monster.db.repositories.rows import After, Rows, changed, insert, newest_first
+from little_monster.db.session import Session
+
+
+async def create(
+    session: Session,
+    *,
+    user_id: UUID,
+    kind: str,
+    title: str,
+    body: str = "",
+    subject_id: UUID | None = None,
+    data: dict[str, Any] | None = None,
+    dedup_key: str | None = None,
+) -> Notification:
+    """Insert a notification.
+
+    Raises:
+        DuplicateKey: `notifications_user_id_dedup_key_key`, the user was told.
+    """
+    row = Notification(
+        user_id=user_id,
+        kind=kind,
+        title=title,
+        body=body,
+        subject_id=subject_id,
+        data=data or {},
+        dedup_key=dedup_key,
+    )
+    return await insert(session, row)
+
+
+async def list(
+    session: Session, *, limit: int, after: After = None, unread: bool | None = None
+) -> Rows[Notification]:
+    """Return at most `limit` notifications, newest first, behind `after` (`key` of the last one seen)."""
+    query = select(Notification)
+    if unread is not None:
+        query = query.where(Notification.read_at.is_(None) if unread else Notification.read_at.is_not(None))
+    query = newest_first(query, Notification.created_at, Notification.id, limit=limit, after=after)
+    return [*await session.scalars(query)]
+
+
+def key(row: Notification) -> tuple[datetime, UUID]:
+    """Return where `row` stands in `list`."""
+    return row.created_at, row.id
+
+
+async def set_read(session: Session, notification_id: UUID, read: bool) -> Notification | None:
+    """Note that the notification was read, the first time, or that it was not; None when there is none."""
+    read_at = func.coalesce(Notification.read_at, func.now()) if read else None
+    query = update(Notification).where(Notification.id == notification_id).values(read_at=read_at)
+    return await session.scalar(query.returning(Notification))
+
+
+async def read_all(session: Session) -> int:
+    """Note that all of the user's notifications were read; return how many had not been."""
+    query = update(Notification).where(Notification.read_at.is_(None)).values(read_at=func.now())
+    return await changed(session, query)

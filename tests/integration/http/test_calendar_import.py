@@ -1,0 +1,176 @@
+"""Calendar files into the planner: all of a file or nothing, and the same file again changes nothing."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+
+IMPORT = "/api/v1/planner/import"
+EVENTS = "/api/v1/planner/events"
+
+
+def file(*events: str) -> str:
+    body = "".join(f"BEGIN:VEVENT\r\n{one}\r\nEND:VEVENT\r\n" for one in events)
+    return f"BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:test\r\n{body}END:VCALENDAR\r\n"
+
+
+def event(uid: str, *lines: str, start: str = "DTSTART:20260504T100000Z") -> str:
+    return "\r\n".join([f"UID:{uid}", "DTSTAMP:20260101T000000Z", start, *lines])
+
+
+async def send(client: httpx.AsyncClient, account: Any, content: str | bytes, **query: str) -> httpx.Response:
+    headers = {**account.headers, "Content-Type": "text/calendar"}
+    return await client.post(IMPORT, content=content, headers=headers, params=query)
+
+
+async def stored(client: httpx.AsyncClient, account: Any) -> dict[str, dict[str, Any]]:
+    response = await client.get(f"{EVENTS}?limit=100", headers=account.headers)
+    return {one["uid"]: one for one in response.json()["items"]}
+
+
+async def test_events_are_stored_once(client: httpx.AsyncClient, account: Any) -> None:
+    content = file(
+        event("a", "SUMMARY:Optics", "RRULE:FREQ=WEEKLY;COUNT=3", "CATEGORIES:class,physics"),
+        event("b", "SUMMARY:Holiday", start="DTSTART;VALUE=DATE:20260601"),
+    )
+    first = await send(client, account, content, time_zone="Europe/Berlin")
+    assert first.status_code == 200, first.text
+    assert first.json() == {"created": 2, "updated": 0, "unchanged": 0, "ignored": 0}
+    before = await stored(client, account)
+    assert (before["a"]["title"], before["a"]["recurrence"]) == ("Optics", "FREQ=WEEKLY;COUNT=3")
+    assert (before["a"]["type"], before["a"]["subject"]) == ("class", "physics")
+    assert (before["b"]["all_day"], before["b"]["start_date"]) == (True, "2026-05-31T22:00:00Z")
+    again = await send(client, account, content)
+    assert again.json() == {"created": 0, "updated": 0, "unchanged": 2, "ignored": 0}
+    assert await stored(client, account) == before
+
+
+async def test_an_event_that_is_there_becomes_what_the_file_says(
+    client: httpx.AsyncClient, account: Any
+) -> None:
+    await send(client, account, file(event("a", "SUMMARY:Old", "SEQUENCE:2")))
+    (old,) = (await stored(client, account)).values()
+    path = old["_links"]["self"]["href"]
+    await client.patch(path, json={"is_completed": True}, headers=account.headers)
+    answer = await send(client, account, file(event("a", "SUMMARY:New", "SEQUENCE:7")))
+    assert answer.json() == {"created": 0, "updated": 1, "unchanged": 0, "ignored": 0}
+    (new,) = (await stored(client, account)).values()
+    assert (new["id"], new["title"], new["sequence"], new["is_completed"]) == (old["id"], "New", 7, True)
+
+
+async def test_our_own_feed_changes_nothing(client: httpx.AsyncClient, account: Any) -> None:
+    bodies: list[dict[str, Any]] = [
+        {"title": "Übung; 2", "start_date": "2027-03-01T09:00:00", "recurrence": "freq=weekly;wkst=su"},
+        {"title": "Day", "start_date": "2027-03-01", "all_day": True, "reminder_minutes": [60]},
+        {"title": "Plain", "start_date": "2027-03-01T09:00:00", "subject": "art", "description": "a\nb"},
+    ]
+    for body in bodies:
+        made = await client.post(EVENTS, json={**body, "time_zone": "Asia/Tokyo"}, headers=account.headers)
+        assert made.status_code == 201, made.text
+    before = await stored(client, account)
+    url = (await client.post("/api/v1/planner/feed", headers=account.headers)).json()["url"]
+    answer = await send(client, account, (await client.get(url)).content)
+    assert answer.json() == {"created": 0, "updated": 0, "unchanged": 3, "ignored": 0}
+    assert await stored(client, account) == before
+
+
+async def test_an_occurrence_of_its_own_leaves_its_series(client: httpx.AsyncClient, account: Any) -> None:
+    content = file(
+        event("a", "SUMMARY:Lecture", "RRULE:FREQ=DAILY;COUNT=4"),
+        event("a", "SUMMARY:Moved", "RECURRENCE-ID:20260505T100000Z", start="DTSTART:20260505T180000Z"),
+        event("a", "STATUS:CANCELLED", "RECURRENCE-ID:20260506T100000Z", start="DTSTART:20260506T100000Z"),
+        event("b", "SUMMARY:Off", "STATUS:CANCELLED"),
+    )
+    for counts in ({"created": 2, "unchanged": 0}, {"created": 0, "unchanged": 2}):
+        answer = await send(client, account, content)
+        assert answer.json() == {"updated": 0, "ignored": 2, **counts}
+    window = {"from": "2026-05-01T00:00:00Z", "to": "2026-06-01T00:00:00Z"}
+    found = (await client.get(EVENTS, params=window, headers=account.headers)).json()["items"]
+    assert [(one["title"], one["occurrence"]["start_date"][5:16]) for one in found] == [
+        ("Lecture", "05-04T10:00"),
+        ("Moved", "05-05T18:00"),
+        ("Lecture", "05-07T10:00"),
+    ]
+
+
+async def test_one_bad_entry_stores_nothing_and_each_is_reported(
+    client: httpx.AsyncClient, account: Any
+) -> None:
+    content = file(
+        event("good"),
+        event("no-end", "DTEND:yesterday"),
+        event("absurd", "RRULE:FREQ=SECONDLY"),
+        event("never", "RRULE:FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30"),
+        "SUMMARY:Nobody",
+        event("good"),
+        event("long", f"SUMMARY:{'x' * 400}"),
+        event("zone", start="DTSTART;TZID=Mars/Olympus:20260504T100000"),
+    )
+    answer = await send(client, account, content)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_events")
+    reported = {one["field"]: one["message"] for one in answer.json()["errors"]}
+    assert set(reported) == {
+        "events.1.DTEND",
+        "events.2.recurrence",
+        "events.3.recurrence",
+        "events.4.UID",
+        "events.5.UID",
+        "events.6.title",
+        "events.7.DTSTART",
+    }
+    assert reported["events.2.recurrence"].startswith("UID absurd: FREQ=SECONDLY is not one of")
+    assert reported["events.5.UID"] == "UID good: stands there twice"
+    assert await stored(client, account) == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "code"),
+    [
+        (b"", 422, "malformed_calendar"),
+        (b"\xff\xfe\x00", 422, "malformed_calendar"),
+        (b"{}", 422, "malformed_calendar"),
+        (b"BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\n", 422, "malformed_calendar"),
+        (file(*(event(str(n)) for n in range(1001))).encode(), 422, "too_many_events"),
+        (b"BEGIN:VCALENDAR\r\n" + b"X:y\r\n" * 250_000 + b"END:VCALENDAR\r\n", 413, "too_large"),
+    ],
+)
+async def test_what_is_no_calendar_is_refused(
+    client: httpx.AsyncClient, account: Any, content: bytes, status: int, code: str
+) -> None:
+    answer = await send(client, account, content)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert await stored(client, account) == {}
+
+
+async def test_a_large_file_is_stored(client: httpx.AsyncClient, account: Any) -> None:
+    content = file(*(event(f"uid-{n}", "DESCRIPTION:" + "words " * 60) for n in range(1000)))
+    assert len(content) > 400_000
+    assert (await send(client, account, content)).json()["created"] == 1000
+    assert (await send(client, account, content)).json()["unchanged"] == 1000
+
+
+async def test_a_wrong_time_zone_is_refused(client: httpx.AsyncClient, account: Any) -> None:
+    answer = await send(client, account, file(event("a")), time_zone="Mars/Olympus")
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "query.time_zone")
+
+
+async def test_too_many_series_store_nothing(
+    client: httpx.AsyncClient, account: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("little_monster.platform.services.planner.events.MAX_SERIES", 1)
+    content = file(event("a", "RRULE:FREQ=DAILY"), event("b", "RRULE:FREQ=DAILY"))
+    answer = await send(client, account, content)
+    assert (answer.status_code, answer.json()["code"]) == (409, "too_many_series")
+    assert await stored(client, account) == {}
+
+
+async def test_the_same_uid_of_two_users(
+    client: httpx.AsyncClient, register: Callable[[], Awaitable[Any]]
+) -> None:
+    ada, eve = await register(), await register()
+    await send(client, ada, file(event("a", "SUMMARY:Hers")))
+    answer = await send(client, eve, file(event("a", "SUMMARY:Mine")))
+    assert answer.json()["created"] == 1
+    assert (await stored(client, ada))["a"]["title"] == "Hers"
+    assert (await stored(client, eve))["a"]["title"] == "Mine"
