@@ -35,6 +35,7 @@ class SecurityEvent(StrEnum):
     TOTP_ENABLED = "totp_enabled"
     TOTP_DISABLED = "totp_disabled"
     RECOVERY_CODE_USED = "recovery_code_used"
+    ACCOUNT_DELETED = "account_deleted"
 
 
 # Whoever caused these has not proved to be the user.

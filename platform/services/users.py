@@ -5,21 +5,20 @@ from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
-import structlog
-
 from little_monster.db.models.users import User
 from little_monster.db.repositories import jobs, user_documents, users
 from little_monster.db.repositories.rows import change
 from little_monster.db.repositories.users import UserStats
 from little_monster.db.session import Database
 from little_monster.platform.errors import Forbidden, NotFound
+from little_monster.platform.origin import Origin
 from little_monster.platform.rate_limits import REQUESTS
 from little_monster.platform.resources import Resources
 from little_monster.platform.security import invalid_token
-from little_monster.platform.services import documents
+from little_monster.platform.services import audit, documents
+from little_monster.platform.services.audit import SecurityEvent
 from little_monster.platform.services.preferences import merged
 
-_log = structlog.get_logger(__name__)
 Check = Callable[[User], None]
 
 
@@ -56,11 +55,13 @@ async def read_stats(database: Database, user_id: UUID) -> UserStats:
     return stats
 
 
-async def delete_user(resources: Resources, user_id: UUID, password: str, *, check: Check) -> None:
+async def delete_user(
+    resources: Resources, user_id: UUID, password: str, origin: Origin, *, check: Check
+) -> None:
     """Delete the account with its rows, vectors and files, for who knows its password.
 
     Documents go one after the other, each whole, and the account goes last, when nothing is left that only it
-    leads to. A deletion that broke off, which is told as `Unavailable`, leaves an account that can do
+    leads to; its audit trail stays, which names nobody. A deletion that broke off, which is told as `Unavailable`, leaves an account that can do
     everything with what it still has, and is repeated to be finished. What is uploaded meanwhile is found by
     the next round; the row is deleted under a lock that lets nothing more be added.
 
@@ -72,12 +73,11 @@ async def delete_user(resources: Resources, user_id: UUID, password: str, *, che
     """
     await _check_password(resources, user_id, password, check)
     await _empty(resources, user_id)
-    while not await _delete_empty(resources.database, user_id):
+    while not await _delete_empty(resources, user_id, origin):
         await _empty(resources, user_id)
     # Access tokens outlive the account by minutes.
     lifetime = int(resources.tokens.lifetime.total_seconds())
     await resources.limiter.shut(REQUESTS, str(user_id), lifetime)
-    _log.info("user_deleted", user=resources.tokens.pseudonym(user_id))
 
 
 def no_user() -> NotFound:
@@ -108,11 +108,12 @@ async def _empty(resources: Resources, user_id: UUID) -> None:
     await resources.storage.delete_prefix(str(user_id))
 
 
-async def _delete_empty(database: Database, user_id: UUID) -> bool:
+async def _delete_empty(resources: Resources, user_id: UUID, origin: Origin) -> bool:
     """Delete the account with its other rows; False when it has got documents meanwhile."""
-    async with database.session(user_id) as session:
+    async with resources.database.session(user_id) as session:
         if not await users.lock_out(session, user_id):
             return True
         if await user_documents.ids(session, user_id):
             return False
+        await audit.record(resources, session, SecurityEvent.ACCOUNT_DELETED, user_id, origin)
         return await users.delete(session, user_id)

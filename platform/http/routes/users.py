@@ -13,7 +13,13 @@ from little_monster.platform.errors import (
     PreconditionFailed,
     Unauthenticated,
 )
-from little_monster.platform.http.dependencies import CurrentUser, ResourcesDep, limit_attempts
+from little_monster.platform.http.dependencies import (
+    CurrentUser,
+    LoggedInUser,
+    OriginDep,
+    ResourcesDep,
+    limit_attempts,
+)
 from little_monster.platform.http.etags import NOT_MODIFIED, if_match, show, tag_of
 from little_monster.platform.http.exception_handlers import problem_responses
 from little_monster.platform.http.idempotency import forget_answers
@@ -77,6 +83,8 @@ async def change_user(
 async def delete_user(
     request: Request,
     owner: Owner,
+    _logged_in: LoggedInUser,
+    origin: OriginDep,
     resources: ResourcesDep,
     body: AccountEnd | None = None,
     x_password: Annotated[
@@ -88,7 +96,7 @@ async def delete_user(
     The password is needed, in the body or in `X-Password`. After 503, repeat it."""
     await limit_attempts(request, resources, str(owner.user_id))
     password = _password(body, x_password)
-    await users.delete_user(resources, owner.user_id, password, check=if_match(request, _tag))
+    await users.delete_user(resources, owner.user_id, password, origin, check=if_match(request, _tag))
     await forget_answers(resources.redis, owner.user_id)
 
 

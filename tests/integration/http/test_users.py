@@ -197,6 +197,10 @@ async def test_stats_add_up(
     assert full["last_activity_at"] == newest["last_message_at"] > empty["last_activity_at"]
 
 
+# What is to be read after the account is gone.
+KEPT = {"audit_events"}
+
+
 async def _rows_of(postgres: Any, owner: UUID) -> dict[str, int]:
     """Count the rows of a user in every table, past row level security."""
     connection = await asyncpg.connect(postgres.owner_url)
@@ -204,12 +208,21 @@ async def _rows_of(postgres: Any, owner: UUID) -> dict[str, int]:
         owners = {
             table.name: "id" if table.name == "users" else "user_id"
             for table in Base.metadata.tables.values()
-            if table.name == "users" or "user_id" in table.columns
+            if table.name == "users" or ("user_id" in table.columns and table.name not in KEPT)
         }
         return {
             table: await connection.fetchval(f"SELECT count(*) FROM {table} WHERE {column} = $1", owner)
             for table, column in owners.items()
         }
+    finally:
+        await connection.close()
+
+
+async def _trail_of(postgres: Any, owner: UUID) -> list[str]:
+    connection = await asyncpg.connect(postgres.owner_url)
+    try:
+        query = "SELECT kind FROM audit_events WHERE user_id = $1 ORDER BY created_at"
+        return [row["kind"] for row in await connection.fetch(query, owner)]
     finally:
         await connection.close()
 
@@ -237,6 +250,7 @@ async def test_deleting_leaves_nothing(
         assert (await end(client, ada)).status_code == 204
         assert set((await _rows_of(postgres, owner)).values()) == {0}
         assert await _rows_of(postgres, other) == before
+        assert (await _trail_of(postgres, owner))[-1] == "account_deleted"
         assert (await shelf.index.count(owner), await shelf.index.count(other)) == (0, 2)
         assert (_files_of(app, owner), len(_files_of(app, other))) == ([], 2)
         assert [key async for key in redis.scan_iter(f"lm:idempotency:{owner}:*")] == []
