@@ -15,9 +15,10 @@ from redis.asyncio import Redis
 
 from little_monster.db.base import Base
 from little_monster.db.models.chat_messages import MessageRole
-from little_monster.db.repositories import chat_messages, jobs
+from little_monster.db.repositories import chat_messages, jobs, users
 from little_monster.db.session import Database
 from little_monster.db.vectors.edge import EdgeIndex
+from little_monster.db.vectors.index import Point
 from little_monster.platform.engines.fakes import DIMENSION, FakeEmbedder
 from little_monster.platform.errors import Unavailable
 from little_monster.platform.services.preferences import MAX_BYTES
@@ -247,6 +248,7 @@ async def test_deleting_leaves_nothing(
         assert before["document_chunks"] == before["user_documents"] == before["chat_messages"] == 2
         # What a worker and an upload left that were killed.
         await app.state.resources.storage.put(f"{owner}/{uuid4()}/original", _chunks(b"orphan"))
+        await shelf.index.upsert([Point(uuid4(), owner, uuid4(), [1.0] * DIMENSION)])
         assert (await end(client, ada)).status_code == 204
         assert set((await _rows_of(postgres, owner)).values()) == {0}
         assert await _rows_of(postgres, other) == before
@@ -384,6 +386,32 @@ async def test_what_is_uploaded_during_the_deletion_goes_too(
         owner = await _fill(client, account, shelf)
         assert (await end(client, account)).status_code == 204
     assert late == 3
+    assert set((await _rows_of(postgres, owner)).values()) == {0}
+    assert _files_of(app, owner) == []
+
+
+async def test_nothing_is_added_between_the_last_look_and_the_end(
+    library: tuple[FastAPI, Library],
+    client_of: Callable[..., httpx.AsyncClient],
+    account: Any,
+    postgres: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    app, shelf = library
+    delete, uploads = users.delete, []
+
+    async def upload_and_delete(session: Any, user_id: UUID) -> bool:
+        files = {"file": ("late.txt", b"Late")}
+        sending = client.post("/api/v1/documents/upload", files=files, headers=account.headers)
+        uploads.append(asyncio.create_task(sending))
+        await asyncio.sleep(0.5)
+        return await delete(session, user_id)
+
+    monkeypatch.setattr(users, "delete", upload_and_delete)
+    async with client_of(app) as client:
+        owner = await _fill(client, account, shelf)
+        assert (await end(client, account)).status_code == 204
+        assert [(await sent).status_code for sent in uploads] == [401]
     assert set((await _rows_of(postgres, owner)).values()) == {0}
     assert _files_of(app, owner) == []
 
