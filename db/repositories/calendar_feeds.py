@@ -1,6 +1,6 @@
 """Secret addresses of calendars."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy import func, or_, select, text, update
@@ -30,18 +30,11 @@ async def find_owner(session: Session, token_hash: bytes) -> UUID | None:
 
 
 async def list(session: Session, *, limit: int, after: After = None) -> Rows[CalendarFeed]:
-    """Return at most `limit` feeds, newest first, revoked ones too, behind `after` (`key` of the last one
-    seen).
-    """
+    """Return at most `limit` feeds, newest first, revoked ones too, behind `after`."""
     query = newest_first(
         select(CalendarFeed), CalendarFeed.created_at, CalendarFeed.id, limit=limit, after=after
     )
     return [*await session.scalars(query)]
-
-
-def key(row: CalendarFeed) -> tuple[datetime, UUID]:
-    """Return where `row` stands in `list`."""
-    return row.created_at, row.id
 
 
 async def count_good(session: Session) -> int:

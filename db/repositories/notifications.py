@@ -1,6 +1,5 @@
 """What users are told."""
 
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -42,17 +41,12 @@ async def create(
 async def list(
     session: Session, *, limit: int, after: After = None, unread: bool | None = None
 ) -> Rows[Notification]:
-    """Return at most `limit` notifications, newest first, behind `after` (`key` of the last one seen)."""
+    """Return at most `limit` notifications, newest first, behind `after`."""
     query = select(Notification)
     if unread is not None:
         query = query.where(Notification.read_at.is_(None) if unread else Notification.read_at.is_not(None))
     query = newest_first(query, Notification.created_at, Notification.id, limit=limit, after=after)
     return [*await session.scalars(query)]
-
-
-def key(row: Notification) -> tuple[datetime, UUID]:
-    """Return where `row` stands in `list`."""
-    return row.created_at, row.id
 
 
 async def set_read(session: Session, notification_id: UUID, read: bool) -> Notification | None:

@@ -85,15 +85,10 @@ async def list(
     subject: Subject | None = None,
     completed: bool | None = None,
 ) -> Rows[PlannerEvent]:
-    """Return at most `limit` events, newest first, behind `after` (`key` of the last one seen)."""
+    """Return at most `limit` events, newest first, behind `after`."""
     query = select(PlannerEvent).where(*_filters(type, subject, completed))
     query = newest_first(query, PlannerEvent.created_at, PlannerEvent.id, limit=limit, after=after)
     return [*await session.scalars(query)]
-
-
-def key(row: PlannerEvent) -> tuple[datetime, UUID]:
-    """Return where `row` stands in `list`."""
-    return row.created_at, row.id
 
 
 async def list_between(

@@ -140,4 +140,6 @@ class Series:
 
     @cached_property
     def _time(self) -> time:
-        return to_wall(self.start, self.zone).time().replace(tzinfo=self.zone)
+        # A day may begin after midnight, where the clocks were put forward then; the next one does not.
+        first = time() if self.all_day else to_wall(self.start, self.zone).time()
+        return first.replace(tzinfo=self.zone, fold=0)

@@ -67,6 +67,16 @@ def test_of_a_clock_time_that_comes_twice_the_first_counts() -> None:
     assert starts(found, NOW, utc(2027, 1, 1)) == ["2026-10-24T00:30:00+00:00", "2026-10-25T00:30:00+00:00"]
 
 
+def test_a_series_that_begins_at_the_second_of_two_equal_clock_times() -> None:
+    # 2:30 in winter time; the year after, that day has the hour twice as well.
+    found = series(
+        start_date=utc(2026, 10, 25, 1, 30),
+        time_zone="Europe/Berlin",
+        recurrence="FREQ=YEARLY;BYMONTH=10;BYDAY=-1SU;COUNT=2",
+    )
+    assert starts(found, NOW, utc(2028, 1, 1)) == ["2026-10-25T01:30:00+00:00", "2027-10-31T00:30:00+00:00"]
+
+
 def test_a_series_cannot_begin_at_a_time_that_is_skipped() -> None:
     with pytest.raises(BadEvent, match="skipped by the clocks"):
         series(start_date=datetime(2026, 3, 29, 2, 30), time_zone="Europe/Berlin", recurrence="FREQ=DAILY")
@@ -99,18 +109,16 @@ def test_whole_days_are_from_midnight_to_midnight() -> None:
     ]
 
 
-def test_a_day_without_a_midnight_is_a_day() -> None:
+@pytest.mark.parametrize("first", [23, 24])
+def test_a_day_without_a_midnight_is_a_day(first: int) -> None:
     # In Cairo the 24th of April 2026 begins at one o'clock.
+    cairo = "Africa/Cairo"
     found = series(
-        start_date=datetime(2026, 4, 23),
-        time_zone="Africa/Cairo",
-        all_day=True,
-        recurrence="FREQ=DAILY;COUNT=3",
+        start_date=datetime(2026, 4, first), time_zone=cairo, all_day=True, recurrence="FREQ=DAILY;COUNT=3"
     )
-    days = [
-        one.start.astimezone(ZoneInfo("Africa/Cairo")).date() for one in found.between(NOW, utc(2027, 1, 1))
-    ]
-    assert days == [date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25)]
+    begun = [one.start.astimezone(ZoneInfo(cairo)) for one in found.between(NOW, utc(2027, 1, 1))]
+    assert [one.day for one in begun] == [first, first + 1, first + 2]
+    assert [one.hour for one in begun] == [int(one.day == 24) for one in begun]
 
 
 @pytest.mark.parametrize(
