@@ -61,9 +61,10 @@ async def delete_user(
     """Delete the account with its rows, vectors and files, for who knows its password.
 
     Documents go one after the other, each whole, and the account goes last, when nothing is left that only it
-    leads to; its audit trail stays, which names nobody. A deletion that broke off, which is told as `Unavailable`, leaves an account that can do
-    everything with what it still has, and is repeated to be finished. What is uploaded meanwhile is found by
-    the next round; the row is deleted under a lock that lets nothing more be added.
+    leads to; its audit trail stays, which names nobody. A deletion that broke off, which is told as
+    `Unavailable`, leaves an account that can do everything with what it still has, and is repeated to be
+    finished. What is uploaded meanwhile is found by the next round; the row is deleted under a lock that lets
+    nothing more be added.
 
     Raises:
         ProblemError: what `check` raises of the account as it is now.
