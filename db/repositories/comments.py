@@ -15,6 +15,7 @@ from little_monster.db.repositories.rows import (
     Rows,
     changed,
     insert,
+    locked,
     newest_first,
     oldest_first,
     refusals,
@@ -37,6 +38,12 @@ async def create(session: Session, *, video_id: UUID, user_id: UUID, text: str) 
 async def get(session: Session, comment_id: UUID) -> Comment | None:
     """Return the comment; None also for one that the user may not see."""
     return await session.get(Comment, comment_id)
+
+
+async def lock(session: Session, comment_id: UUID) -> Comment | None:
+    """Return the comment if the user may change it, and let nobody else change it before this transaction
+    ends."""
+    return await locked(session, Comment, comment_id)
 
 
 async def read(database: Database, viewer: UUID, comment_id: UUID) -> Comment | None:

@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import func, select, update
 
 from little_monster.db.models.notifications import Notification
-from little_monster.db.repositories.rows import After, Rows, changed, insert, newest_first
+from little_monster.db.repositories.rows import After, Rows, changed, insert, locked, newest_first
 from little_monster.db.session import Session
 
 
@@ -38,6 +38,12 @@ async def create(
     return await insert(session, row)
 
 
+async def lock(session: Session, notification_id: UUID) -> Notification | None:
+    """Return the notification, and let nobody change it before this transaction ends; None also for somebody
+    else's."""
+    return await locked(session, Notification, notification_id)
+
+
 async def list(
     session: Session, *, limit: int, after: After = None, unread: bool | None = None
 ) -> Rows[Notification]:
@@ -53,7 +59,8 @@ async def set_read(session: Session, notification_id: UUID, read: bool) -> Notif
     """Note that the notification was read, the first time, or that it was not; None when there is none."""
     read_at = func.coalesce(Notification.read_at, func.now()) if read else None
     query = update(Notification).where(Notification.id == notification_id).values(read_at=read_at)
-    return await session.scalar(query.returning(Notification))
+    options = {"synchronize_session": False, "populate_existing": True}
+    return await session.scalar(query.returning(Notification), execution_options=options)
 
 
 async def read_all(session: Session) -> int:

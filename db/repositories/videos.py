@@ -75,6 +75,14 @@ async def get(session: Session, video_id: UUID) -> Video | None:
     return await session.get(Video, video_id)
 
 
+async def lock(session: Session, video_id: UUID) -> Video | None:
+    """Return the video if the user may change it, and let nobody else change it, comment on it or rate it
+    before this transaction ends."""
+    # The lock that a change of `status` needs, from the start: to wait for it with a weaker one in hand would
+    # be a deadlock with who comments, and counts it.
+    return await session.get(Video, video_id, with_for_update=True, populate_existing=True)
+
+
 async def read(database: Database, viewer: UUID, video_id: UUID) -> Video | None:
     """Return the video as `get` does, in a transaction of its own."""
     return await database.read(viewer, _BY_ID, video_id)

@@ -1,7 +1,7 @@
 """Comments: written, moderated before others see them, and looked through by moderators."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,6 +20,8 @@ from little_monster.platform.security import Principal
 from little_monster.platform.services.videos import no_video, require_video
 
 After = tuple[datetime, UUID] | None
+Check = Callable[[Comment], None]
+"""Raises when a comment is not what the caller means to change."""
 
 _log = structlog.get_logger(__name__)
 
@@ -76,19 +78,25 @@ async def read_comment(database: Database, viewer: UUID, comment_id: UUID) -> Co
     return comment
 
 
-async def change_comment(resources: Resources, author: UUID, comment_id: UUID, text: str) -> Comment:
+async def change_comment(
+    resources: Resources, author: UUID, comment_id: UUID, text: str, *, check: Check
+) -> Comment:
     """Change the text of one's own comment, which is moderated anew.
 
     Raises:
         NotFound: there is none, or it is somebody else's.
+        ProblemError: what `check` raises of the comment as it is now.
     """
     comment = await read_comment(resources.database, author, comment_id)
     if comment.user_id != author:
         raise no_comment()
+    # Below it is asked again; moderation costs more than this.
+    check(comment)
     if comment.text == text:
         return comment
     verdict = await _moderate(resources, text)
     async with resources.database.session(author) as session:
+        await _lock(session, comment_id, check)
         changed = await comments.set_text(session, comment_id, text)
         if changed is None:
             raise no_comment()
@@ -96,15 +104,16 @@ async def change_comment(resources: Resources, author: UUID, comment_id: UUID, t
     return changed
 
 
-async def delete_comment(database: Database, user_id: UUID, comment_id: UUID) -> None:
+async def delete_comment(database: Database, user_id: UUID, comment_id: UUID, *, check: Check) -> None:
     """Delete one's own comment, or as a moderator anybody's.
 
     Raises:
         NotFound: there is none, or the user may not delete it.
+        ProblemError: what `check` raises of the comment as it is now.
     """
     async with database.session(user_id) as session:
-        if not await comments.delete(session, comment_id):
-            raise no_comment()
+        await _lock(session, comment_id, check)
+        await comments.delete(session, comment_id)
 
 
 async def list_queue(
@@ -121,16 +130,18 @@ async def list_queue(
 
 
 async def moderate_comment(
-    database: Database, moderator: Principal, comment_id: UUID, changes: Mapping[str, Any]
+    database: Database, moderator: Principal, comment_id: UUID, changes: Mapping[str, Any], *, check: Check
 ) -> Comment:
     """Set `moderation_status`, `moderation_reason` or `is_hidden` and return the comment.
 
     Raises:
         Forbidden: this needs a moderator.
         NotFound: there is none.
+        ProblemError: what `check` raises of the comment as it is now.
     """
     require_role(moderator, MODERATOR)
     async with database.session(moderator.user_id) as session:
+        await _lock(session, comment_id, check)
         changed = await comments.moderate(session, comment_id, changes)
     if changed is None:
         raise no_comment()
@@ -140,6 +151,13 @@ async def moderate_comment(
 def no_comment() -> NotFound:
     """Return the error for a comment that is not there, or not for this user."""
     return NotFound("There is no such comment.", code="comment_not_found")
+
+
+async def _lock(session: Session, comment_id: UUID, check: Check) -> None:
+    comment = await comments.lock(session, comment_id)
+    if comment is None:
+        raise no_comment()
+    check(comment)
 
 
 async def _judge(session: Session, comment: Comment, verdict: Verdict) -> None:

@@ -1,5 +1,6 @@
 """What users are told, and whether they have read it."""
 
+from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
@@ -9,6 +10,8 @@ from little_monster.db.session import Database
 from little_monster.platform.errors import NotFound
 
 After = tuple[datetime, UUID] | None
+Check = Callable[[Notification], None]
+"""Raises when a notification is not what the caller means to change."""
 
 
 async def list_notifications(
@@ -19,14 +22,20 @@ async def list_notifications(
         return await notifications.list(session, limit=limit, after=after, unread=unread)
 
 
-async def mark(database: Database, owner: UUID, notification_id: UUID, *, read: bool) -> Notification:
+async def mark(
+    database: Database, owner: UUID, notification_id: UUID, *, read: bool, check: Check
+) -> Notification:
     """Note that a notification was read, or that it was not.
 
     Raises:
         NotFound: there is none, or it is somebody else's.
+        ProblemError: what `check` raises of the notification as it is now.
     """
     async with database.session(owner) as session:
-        notification = await notifications.set_read(session, notification_id, read)
+        notification = await notifications.lock(session, notification_id)
+        if notification is not None:
+            check(notification)
+            notification = await notifications.set_read(session, notification_id, read)
     if notification is None:
         raise NotFound("There is no such notification.", code="notification_not_found")
     return notification

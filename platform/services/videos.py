@@ -1,6 +1,6 @@
 """Study videos: the feed, one's own drafts, and what is done with one video."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -17,6 +17,9 @@ from little_monster.platform.permissions import MODERATOR, has_role
 from little_monster.platform.resources import Resources
 from little_monster.platform.security import Principal
 from little_monster.platform.services.views import count_view
+
+Check = Callable[[Video], None]
+"""Raises when a video is not what the caller means to change."""
 
 
 async def create_video(
@@ -76,16 +79,17 @@ async def read_video(resources: Resources, viewer: UUID, video_id: UUID) -> Vide
 
 
 async def change_video(
-    database: Database, user_id: UUID, video_id: UUID, changes: Mapping[str, Any]
+    database: Database, user_id: UUID, video_id: UUID, changes: Mapping[str, Any], *, check: Check
 ) -> Video:
     """Change columns of the video and return it.
 
     Raises:
         NotFound: there is none, or the user may not change it.
         Conflict: `video_not_ready`, it cannot be public before there is something to watch.
+        ProblemError: what `check` raises of the video as it is now.
     """
     async with database.session(user_id) as session:
-        video = await require_video(session, video_id)
+        video = await _lock(session, video_id, check)
         if changes.get("status") is VideoStatus.PUBLIC and video.video_url is None:
             raise Conflict("There is nothing to watch yet.", code="video_not_ready")
         changed = await videos.change(session, video_id, changes)
@@ -94,15 +98,16 @@ async def change_video(
     return changed
 
 
-async def delete_video(database: Database, user_id: UUID, video_id: UUID) -> None:
+async def delete_video(database: Database, user_id: UUID, video_id: UUID, *, check: Check) -> None:
     """Delete the video with its comments and ratings.
 
     Raises:
         NotFound: there is none, or the user may not delete it.
+        ProblemError: what `check` raises of the video as it is now.
     """
     async with database.session(user_id) as session:
-        if not await videos.delete(session, video_id):
-            raise no_video()
+        await _lock(session, video_id, check)
+        await videos.delete(session, video_id)
 
 
 async def require_video(session: Session, video_id: UUID) -> Video:
@@ -120,3 +125,11 @@ async def require_video(session: Session, video_id: UUID) -> Video:
 def no_video() -> NotFound:
     """Return the error for a video that is not there, or not for this user."""
     return NotFound("There is no such video.", code="video_not_found")
+
+
+async def _lock(session: Session, video_id: UUID, check: Check) -> Video:
+    video = await videos.lock(session, video_id)
+    if video is None:
+        raise no_video()
+    check(video)
+    return video

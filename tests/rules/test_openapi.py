@@ -10,7 +10,13 @@ from little_monster.platform.http.app import create_app
 # Operations that nothing of the request can make fail.
 WITHOUT_ERRORS = {"livez", "readyz", "metrics"}
 # Single things of the product that have no version, each with its reason.
-WITHOUT_TAG: set[str] = set()
+WITHOUT_TAG = {
+    # They can only be revoked, which holds for every version: a refresh meanwhile, or a use, is no reason
+    # against it. None is shown alone.
+    "/api/v1/auth/sessions/{session_id}",
+    "/api/v1/auth/tokens/{token_id}",
+    "/api/v1/planner/feeds/{feed_id}",
+}
 CONDITIONAL = {"GET": ("304", "If-None-Match"), "PATCH": ("412", "If-Match"), "DELETE": ("412", "If-Match")}
 
 

@@ -7,13 +7,14 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request, Response
 
 from little_monster.db.models.comments import Comment
-from little_monster.platform.errors import InvalidInput, NotFound, Unauthenticated
+from little_monster.platform.errors import InvalidInput, NotFound, PreconditionFailed, Unauthenticated
 from little_monster.platform.http.dependencies import CurrentUser, Idempotent, ResourcesDep
+from little_monster.platform.http.etags import NOT_MODIFIED, if_match, show
 from little_monster.platform.http.exception_handlers import problem_responses
 from little_monster.platform.http.idempotency import IdempotentRoute
 from little_monster.platform.http.links import link
 from little_monster.platform.http.pagination import Listing, PageDep, listing
-from little_monster.platform.http.schemas.comments import CommentChange, CommentView, NewComment
+from little_monster.platform.http.schemas.comments import CommentChange, CommentView, NewComment, comment_tag
 from little_monster.platform.services import comments
 
 router = APIRouter(prefix="/comments", tags=["comments"], route_class=IdempotentRoute)
@@ -60,34 +61,49 @@ async def create_comment(
 @router.get(
     "/{comment_id}",
     summary="Show a comment",
-    responses=problem_responses(Unauthenticated, NotFound, InvalidInput),
+    responses={**NOT_MODIFIED, **problem_responses(Unauthenticated, NotFound, InvalidInput)},
 )
-async def get_comment(comment_id: UUID, user: CurrentUser, resources: ResourcesDep) -> CommentView:
+async def get_comment(
+    comment_id: UUID, request: Request, response: Response, user: CurrentUser, resources: ResourcesDep
+) -> CommentView:
     """Show a comment; one that is not approved, to its author and moderators."""
-    return CommentView.of(await comments.read_comment(resources.database, user.user_id, comment_id))
+    comment = await comments.read_comment(resources.database, user.user_id, comment_id)
+    show(request, response, comment_tag(comment))
+    return CommentView.of(comment)
 
 
 @router.patch(
     "/{comment_id}",
     summary="Change one's own comment",
-    responses=problem_responses(Unauthenticated, NotFound, InvalidInput),
+    responses=problem_responses(Unauthenticated, NotFound, InvalidInput, PreconditionFailed),
 )
 async def change_comment(
-    comment_id: UUID, body: CommentChange, user: CurrentUser, resources: ResourcesDep
+    comment_id: UUID,
+    body: CommentChange,
+    request: Request,
+    response: Response,
+    user: CurrentUser,
+    resources: ResourcesDep,
 ) -> CommentView:
     """Change the text of one's own comment, which is moderated anew."""
-    return CommentView.of(await comments.change_comment(resources, user.user_id, comment_id, body.text))
+    check = if_match(request, comment_tag)
+    comment = await comments.change_comment(resources, user.user_id, comment_id, body.text, check=check)
+    response.headers["ETag"] = comment_tag(comment)
+    return CommentView.of(comment)
 
 
 @router.delete(
     "/{comment_id}",
     status_code=204,
     summary="Delete a comment",
-    responses=problem_responses(Unauthenticated, NotFound, InvalidInput),
+    responses=problem_responses(Unauthenticated, NotFound, InvalidInput, PreconditionFailed),
 )
-async def delete_comment(comment_id: UUID, user: CurrentUser, resources: ResourcesDep) -> None:
+async def delete_comment(
+    comment_id: UUID, request: Request, user: CurrentUser, resources: ResourcesDep
+) -> None:
     """Delete one's own comment; moderators may delete anybody's."""
-    await comments.delete_comment(resources.database, user.user_id, comment_id)
+    check = if_match(request, comment_tag)
+    await comments.delete_comment(resources.database, user.user_id, comment_id, check=check)
 
 
 def _position(comment: Comment) -> tuple[datetime, UUID]:

@@ -7,11 +7,18 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request, Response
 
 from little_monster.db.models.comments import Comment, ModerationStatus
-from little_monster.platform.errors import Forbidden, InvalidInput, NotFound, Unauthenticated
+from little_monster.platform.errors import (
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    PreconditionFailed,
+    Unauthenticated,
+)
 from little_monster.platform.http.dependencies import CurrentUser, ResourcesDep
+from little_monster.platform.http.etags import if_match
 from little_monster.platform.http.exception_handlers import problem_responses
 from little_monster.platform.http.pagination import Listing, PageDep, listing
-from little_monster.platform.http.schemas.comments import CommentDecision, CommentView
+from little_monster.platform.http.schemas.comments import CommentDecision, CommentView, comment_tag
 from little_monster.platform.services import comments
 
 router = APIRouter(prefix="/moderation", tags=["moderation"])
@@ -41,15 +48,23 @@ async def list_queue(
 @router.patch(
     "/comments/{comment_id}",
     summary="Moderate a comment",
-    responses=problem_responses(Unauthenticated, Forbidden, NotFound, InvalidInput),
+    responses=problem_responses(Unauthenticated, Forbidden, NotFound, InvalidInput, PreconditionFailed),
 )
 async def moderate_comment(
-    comment_id: UUID, body: CommentDecision, user: CurrentUser, resources: ResourcesDep
+    comment_id: UUID,
+    body: CommentDecision,
+    request: Request,
+    response: Response,
+    user: CurrentUser,
+    resources: ResourcesDep,
 ) -> CommentView:
     """Decide whether others see a comment, and tell its author why; for moderators."""
-    return CommentView.of(
-        await comments.moderate_comment(resources.database, user, comment_id, body.columns())
+    check = if_match(request, comment_tag)
+    comment = await comments.moderate_comment(
+        resources.database, user, comment_id, body.columns(), check=check
     )
+    response.headers["ETag"] = comment_tag(comment)
+    return CommentView.of(comment)
 
 
 def _position(comment: Comment) -> tuple[datetime, UUID]:

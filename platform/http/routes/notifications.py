@@ -7,8 +7,9 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request, Response
 
 from little_monster.db.models.notifications import Notification
-from little_monster.platform.errors import InvalidInput, NotFound, Unauthenticated
+from little_monster.platform.errors import InvalidInput, NotFound, PreconditionFailed, Unauthenticated
 from little_monster.platform.http.dependencies import CurrentUser, ResourcesDep
+from little_monster.platform.http.etags import if_match, tag_of
 from little_monster.platform.http.exception_handlers import problem_responses
 from little_monster.platform.http.pagination import Listing, PageDep, listing
 from little_monster.platform.http.schemas.notifications import (
@@ -51,15 +52,28 @@ async def read_all(user: CurrentUser, resources: ResourcesDep) -> ReadAllView:
 @router.patch(
     "/{notification_id}",
     summary="Mark a notification as read",
-    responses=problem_responses(Unauthenticated, NotFound, InvalidInput),
+    responses=problem_responses(Unauthenticated, NotFound, InvalidInput, PreconditionFailed),
 )
 async def change_notification(
-    notification_id: UUID, body: NotificationChanges, user: CurrentUser, resources: ResourcesDep
+    notification_id: UUID,
+    body: NotificationChanges,
+    request: Request,
+    response: Response,
+    user: CurrentUser,
+    resources: ResourcesDep,
 ) -> NotificationView:
     """Note that a notification was read, or that it was not."""
-    return NotificationView.of(
-        await notifications.mark(resources.database, user.user_id, notification_id, read=body.read)
+    check = if_match(request, _tag)
+    notification = await notifications.mark(
+        resources.database, user.user_id, notification_id, read=body.read, check=check
     )
+    response.headers["ETag"] = _tag(notification)
+    return NotificationView.of(notification)
+
+
+def _tag(notification: Notification) -> str:
+    # Nothing else of it changes.
+    return tag_of(notification.read_at or notification.created_at)
 
 
 def _position(notification: Notification) -> tuple[datetime, UUID]:

@@ -41,6 +41,26 @@ CALENDAR = "text/calendar; charset=utf-8"
 
 _ETAG: dict[str, Any] = {"headers": {"ETag": {"schema": {"type": "string"}}}}
 _FILE: dict[str, Any] = {"content": {"text/calendar": {"schema": {"type": "string"}}}}
+_EXAMPLE = """BEGIN:VCALENDAR
+VERSION:2.0
+PRODID:-//example.org//timetable//EN
+BEGIN:VEVENT
+UID:algebra-1@example.org
+DTSTAMP:20261001T080000Z
+DTSTART:20261019T091500Z
+DTEND:20261019T104500Z
+SUMMARY:Linear algebra
+END:VEVENT
+END:VCALENDAR
+"""
+_IMPORTED: dict[str, Any] = {
+    "content": {
+        "text/calendar": {
+            **_FILE["content"]["text/calendar"],
+            "examples": {"one event": {"value": _EXAMPLE.replace("\n", "\r\n")}},
+        }
+    }
+}
 
 
 async def _filters(
@@ -237,7 +257,7 @@ async def get_calendar(token: str, request: Request, resources: ResourcesDep) ->
 @router.post(
     "/import",
     summary="Import a calendar file",
-    openapi_extra={"requestBody": {"required": True, **_FILE}},
+    openapi_extra={"requestBody": {"required": True, **_IMPORTED}},
     responses=problem_responses(Unauthenticated, TooLarge, InvalidInput, Conflict),
 )
 async def import_calendar(

@@ -3,10 +3,11 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from little_monster.platform.errors import InvalidInput, NotFound, Unauthenticated
 from little_monster.platform.http.dependencies import CurrentUser, Idempotent, ResourcesDep
+from little_monster.platform.http.etags import NOT_MODIFIED, show, tag_of
 from little_monster.platform.http.exception_handlers import problem_responses
 from little_monster.platform.http.idempotency import IdempotentRoute
 from little_monster.platform.http.links import link
@@ -56,8 +57,17 @@ async def get_ratings(
 @router.get(
     "/user/{user_id}/video/{video_id}",
     summary="Show one's own rating of a video",
-    responses=problem_responses(Unauthenticated, NotFound, InvalidInput),
+    responses={**NOT_MODIFIED, **problem_responses(Unauthenticated, NotFound, InvalidInput)},
 )
-async def get_rating(user_id: UUID, video_id: UUID, user: CurrentUser, resources: ResourcesDep) -> RatingView:
+async def get_rating(
+    user_id: UUID,
+    video_id: UUID,
+    request: Request,
+    response: Response,
+    user: CurrentUser,
+    resources: ResourcesDep,
+) -> RatingView:
     """Show a user's rating of a video: only that user sees it."""
-    return RatingView.of(await ratings.read_rating(resources.database, user.user_id, user_id, video_id))
+    rating = await ratings.read_rating(resources.database, user.user_id, user_id, video_id)
+    show(request, response, tag_of(rating.updated_at))
+    return RatingView.of(rating)

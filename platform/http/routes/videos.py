@@ -8,10 +8,17 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request, Response
 
 from little_monster.db.models.user_documents import Subject
-from little_monster.db.models.videos import Difficulty, VideoStatus
+from little_monster.db.models.videos import Difficulty, Video, VideoStatus
 from little_monster.db.repositories.videos import Listed, VideoFilter, VideoOrder
-from little_monster.platform.errors import Conflict, InvalidInput, NotFound, Unauthenticated
+from little_monster.platform.errors import (
+    Conflict,
+    InvalidInput,
+    NotFound,
+    PreconditionFailed,
+    Unauthenticated,
+)
 from little_monster.platform.http.dependencies import CurrentUser, Idempotent, ResourcesDep
+from little_monster.platform.http.etags import NOT_MODIFIED, if_match, show, tag_of
 from little_monster.platform.http.exception_handlers import problem_responses
 from little_monster.platform.http.idempotency import IdempotentRoute
 from little_monster.platform.http.links import link
@@ -111,35 +118,54 @@ async def create_video(
 @router.get(
     "/{video_id}",
     summary="Show a video",
-    responses=problem_responses(Unauthenticated, NotFound, InvalidInput),
+    responses={**NOT_MODIFIED, **problem_responses(Unauthenticated, NotFound, InvalidInput)},
 )
-async def get_video(video_id: UUID, user: CurrentUser, resources: ResourcesDep) -> VideoView:
+async def get_video(
+    video_id: UUID, request: Request, response: Response, user: CurrentUser, resources: ResourcesDep
+) -> VideoView:
     """Show a video, and count the view of a public one by anybody but its creator."""
-    return VideoView.of(await videos.read_video(resources, user.user_id, video_id))
+    video = await videos.read_video(resources, user.user_id, video_id)
+    show(request, response, _tag(video))
+    return VideoView.of(video)
 
 
 @router.patch(
     "/{video_id}",
     summary="Change a video",
-    responses=problem_responses(Unauthenticated, NotFound, Conflict, InvalidInput),
+    responses=problem_responses(Unauthenticated, NotFound, Conflict, InvalidInput, PreconditionFailed),
 )
 async def change_video(
-    video_id: UUID, body: VideoChanges, user: CurrentUser, resources: ResourcesDep
+    video_id: UUID,
+    body: VideoChanges,
+    request: Request,
+    response: Response,
+    user: CurrentUser,
+    resources: ResourcesDep,
 ) -> VideoView:
     """Change one's own video; moderators may change anybody's. It can be public once there is something to
     watch."""
-    return VideoView.of(await videos.change_video(resources.database, user.user_id, video_id, body.given()))
+    video = await videos.change_video(
+        resources.database, user.user_id, video_id, body.given(), check=if_match(request, _tag)
+    )
+    response.headers["ETag"] = _tag(video)
+    return VideoView.of(video)
 
 
 @router.delete(
     "/{video_id}",
     status_code=204,
     summary="Delete a video",
-    responses=problem_responses(Unauthenticated, NotFound, InvalidInput),
+    responses=problem_responses(Unauthenticated, NotFound, InvalidInput, PreconditionFailed),
 )
-async def delete_video(video_id: UUID, user: CurrentUser, resources: ResourcesDep) -> None:
+async def delete_video(video_id: UUID, request: Request, user: CurrentUser, resources: ResourcesDep) -> None:
     """Delete one's own video with its comments and ratings; moderators may delete anybody's."""
-    await videos.delete_video(resources.database, user.user_id, video_id)
+    await videos.delete_video(resources.database, user.user_id, video_id, check=if_match(request, _tag))
+
+
+def _tag(video: Video) -> str:
+    # What is counted is shown, and leaves `updated_at` alone.
+    counts = (video.view_count, video.rating_count, video.rating_avg, video.comment_count)
+    return tag_of(video.updated_at, *counts)
 
 
 def _after(page: Page, order: VideoOrder) -> tuple[datetime | Decimal, UUID] | None:

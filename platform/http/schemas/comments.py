@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from pydantic.json_schema import SkipJsonSchema
 
 from little_monster.db.models.comments import Comment, ModerationStatus
+from little_monster.platform.http.etags import tag_of
 from little_monster.platform.http.links import Links, link
 from little_monster.platform.http.schemas.texts import Body, Changes, without_nul
 
@@ -28,6 +29,17 @@ Reason = Annotated[
 class NewComment(Body):
     """A comment to write."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "video_id": "0197f3a0-5c1e-7d3a-9b1f-2f6f0c8e4a11",
+                    "text": "The step at 0:42 made it clear, thank you.",
+                }
+            ]
+        }
+    )
+
     video_id: UUID
     text: CommentText
 
@@ -35,11 +47,20 @@ class NewComment(Body):
 class CommentChange(Body):
     """Another text of one's comment."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"text": "The step at 0:42 made it clear."}]})
+
     text: CommentText
 
 
 class CommentDecision(Changes):
     """What a moderator decides."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "minProperties": 1,
+            "examples": [{"status": "rejected", "reason": "Advertises something."}],
+        }
+    )
 
     nullable: ClassVar[frozenset[str]] = frozenset({"reason"})
 
@@ -92,3 +113,8 @@ class CommentView(BaseModel):
             updated_at=comment.updated_at,
             links={"self": link("comments", comment.id), "video": link("videos", comment.video_id)},
         )
+
+
+def comment_tag(comment: Comment) -> str:
+    """Return the entity tag of a comment, to its author and to moderators."""
+    return tag_of(comment.updated_at)

@@ -48,6 +48,8 @@ class NotificationView(BaseModel):
 class NotificationChanges(Body):
     """What to change of a notification."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"read": True}]})
+
     read: bool = Field(description="False: as if it had not been read.")
 
 

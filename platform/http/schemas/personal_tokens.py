@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from little_monster.db.models.personal_access_tokens import PersonalAccessToken
 from little_monster.platform.http.links import Links, link
@@ -15,6 +15,10 @@ Scope = Literal["read", "write"]
 
 class NewPersonalToken(Body):
     """What a token is to be good for."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"name": "backup script", "scopes": ["read"], "expires_in_days": 90}]}
+    )
 
     name: Name = Field(examples=["backup script"])
     scopes: set[Scope] = Field(

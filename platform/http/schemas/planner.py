@@ -65,6 +65,24 @@ _MINUTES = "How many minutes before each start to remind; a notification each."
 class NewEvent(Body):
     """An event to plan."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "title": "Linear algebra",
+                    "location": "Room 101",
+                    "type": "class",
+                    "start_date": "2026-10-19T09:15:00",
+                    "end_date": "2026-10-19T10:45:00",
+                    "time_zone": "Europe/Berlin",
+                    "recurrence": "FREQ=WEEKLY;BYDAY=MO,WE",
+                    "exdates": ["2026-10-21T09:15:00"],
+                    "reminder_minutes": [15, 1440],
+                }
+            ]
+        }
+    )
+
     title: Title = Field(examples=["Linear algebra"])
     description: Description = ""
     location: Location = ""
@@ -86,6 +104,14 @@ class NewEvent(Body):
 
 class EventChanges(Body):
     """What to change of an event; what is left out stays as it is."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"is_completed": True, "location": "Room 102", "recurrence": None, "reminder_minutes": [30]}
+            ]
+        }
+    )
 
     title: Title | None = None
     description: Description | None = None

@@ -14,6 +14,10 @@ from little_monster.platform.services.ratings import Ratings
 class NewRating(Body):
     """Stars to give to a video."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"video_id": "0197f3a0-5c1e-7d3a-9b1f-2f6f0c8e4a11", "stars": 4}]}
+    )
+
     video_id: UUID
     stars: int = Field(ge=1, le=5, strict=True, examples=[4])
 

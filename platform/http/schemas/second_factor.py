@@ -1,6 +1,6 @@
 """The second factor."""
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from little_monster.platform.http.schemas.auth import OldPassword, TotpCode
 from little_monster.platform.http.schemas.texts import Body
@@ -22,6 +22,8 @@ class EnrolmentView(BaseModel):
 class TotpConfirmation(Body):
     """A code that shows that the application is set up."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"code": "287082"}]})
+
     code: TotpCode
 
 
@@ -33,5 +35,7 @@ class RecoveryCodesView(BaseModel):
 
 class TotpRemoval(Body):
     """The password, as whoever finds an open browser does not know it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"password": "correct horse battery staple"}]})
 
     password: OldPassword

@@ -51,6 +51,20 @@ Words = Annotated[
 class NewVideo(Body):
     """A video to make."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "title": "Photosynthesis in ten minutes",
+                    "topic": "How the light reactions make ATP",
+                    "subject": "biology",
+                    "difficulty": "beginner",
+                    "tags": ["plants", "exam"],
+                }
+            ]
+        }
+    )
+
     title: Title
     topic: Topic
     subject: Subject
@@ -60,6 +74,13 @@ class NewVideo(Body):
 
 class VideoChanges(Changes):
     """What to change of a video."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "minProperties": 1,
+            "examples": [{"title": "Photosynthesis in five minutes", "tags": ["plants"]}],
+        }
+    )
 
     title: Title | SkipJsonSchema[None] = None
     topic: Topic | SkipJsonSchema[None] = None

@@ -69,7 +69,7 @@ def read_entry(component: Component, zone: str, number: int) -> Entry:
         BadEvent: a line of it cannot be read, or says what the planner cannot keep.
     """
     if component.unread:
-        raise BadEvent("VEVENT", f"has a line that cannot be read: {component.unread[0]}")
+        raise BadEvent("VEVENT", "has a line that cannot be read")
     for name in _UNSUPPORTED:
         if component.all(name):
             raise BadEvent(name, "is not supported")
@@ -132,14 +132,14 @@ def _times(found: Property, zone: str) -> Sequence[_Time]:
     name = found.parameters.get("TZID", "")
     given = _zone_name(name) if name else None
     if name and given is None:
-        raise BadEvent(found.name, f"names a time zone that is not known: {name[:60]}")
+        raise BadEvent(found.name, "names a time zone that is not known")
     return [_time(found.name, text.strip().upper(), given or zone) for text in found.value.split(",")]
 
 
 def _time(name: str, text: str, zone: str) -> _Time:
     value = read_date(text)
     if value is None or not FIRST_YEAR < value.year < LAST_YEAR:
-        raise BadEvent(name, f"is not a date (20261231) or a time (20261231T225959): {text[:40]}")
+        raise BadEvent(name, "is not a date (20261231) or a time (20261231T225959)")
     if not isinstance(value, datetime):
         return _Time(datetime.combine(value, time()), None)
     if value.tzinfo is not None:
@@ -179,7 +179,7 @@ def _duration(found: Property) -> timedelta:
     try:
         read: timedelta = vDuration.from_ical(found.value.strip())  # type: ignore[no-untyped-call]
     except ValueError:
-        raise BadEvent(found.name, f"is not a duration (PT1H30M): {found.value[:40]}") from None
+        raise BadEvent(found.name, "is not a duration (PT1H30M)") from None
     return read
 
 

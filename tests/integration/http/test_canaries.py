@@ -34,6 +34,8 @@ class Canary:
         return {
             "email": self.email,
             "password": self.password,
+            "current_password": self.password,
+            "new_password": self.password,
             "display_name": self.name,
             "refresh_token": self.refresh_token,
         }
@@ -69,15 +71,26 @@ async def _visitor(client: httpx.AsyncClient) -> AsyncIterator[Canary]:
     )
 
 
-def _bodies(operation: Operation, canary: Canary) -> Iterator[bytes | None]:
+# Texts that a body with anything else in them is refused for.
+_CHOSEN = {"subject", "difficulty", "type", "status", "scopes", "time_zone", "recurrence", "role"}
+_CHOSEN |= {"start_date", "end_date", "exdates", "video_id", "code", "avatar_color", "document_ids"}
+
+
+def _bodies(operation: Operation, canary: Canary, ids: dict[str, str]) -> Iterator[bytes | None]:
     """Yield bodies that hold all that there is to hide: good ones, wrong ones, broken ones."""
+    if operation.path.endswith("/import"):
+        yield from _calendars(canary)
     if operation.example is None:
         yield None
         return
     good = operation.example
+    kept = {**good, **{name: ids[name] for name in good.keys() & ids.keys()}}
     for place in texts(good):
         if place[-1] != "model":
-            good = replaced(good, place, canary.secrets.get(str(place[-1]), canary.name))
+            word = canary.secrets.get(str(place[-1]), canary.name)
+            good = replaced(good, place, word)
+            kept = kept if _CHOSEN & {*map(str, place)} else replaced(kept, place, word)
+    yield json.dumps(kept).encode()
     yield json.dumps(good).encode()
     yield json.dumps({**good, "unknown": canary.secrets}).encode()
     yield json.dumps(good).encode()[:-1]
@@ -87,6 +100,24 @@ def _bodies(operation: Operation, canary: Canary) -> Iterator[bytes | None]:
         yield json.dumps({**good, name: f"{value}\x00"}).encode()
         if isinstance(value, str):
             yield json.dumps({**good, name: f"{value} {value} " * 40}).encode()
+
+
+def _calendars(canary: Canary) -> Iterator[bytes]:
+    # The answer says by its UID, to who sent the file, which event cannot be kept.
+    good = f"UID:{uuid4()}\r\nATTENDEE:mailto:{canary.email}\r\nLOCATION:{canary.email}\r\n"
+    good += f"DTSTART:20261019T091500Z\r\nSUMMARY:{canary.name}\r\n"
+    for lines in (
+        good,
+        good.replace("20261019", canary.name),
+        f"{good}RRULE:{canary.name}\r\n",
+        f"{good}EXDATE;TZID={canary.name}:{canary.email}\r\n",
+        f"{good}SUMMARY:{canary.name}\x00\r\n",
+        f"{good}{canary.password}\r\n",
+        f"{good}SUMMARY:{canary.name * 200}\r\n",
+    ):
+        event = f"BEGIN:VEVENT\r\n{lines}END:VEVENT\r\n"
+        yield f"BEGIN:VCALENDAR\r\nVERSION:2.0\r\n{event}END:VCALENDAR\r\n".encode()
+    yield canary.name.encode()
 
 
 def _headers(canary: Canary) -> Iterator[dict[str, str]]:
@@ -113,23 +144,42 @@ def _headers(canary: Canary) -> Iterator[dict[str, str]]:
 
 async def _walk(client: httpx.AsyncClient, app: FastAPI, canary: Canary) -> list[httpx.Response]:
     answers = []
+    ids = await _things(client, canary)
     for operation in operations(app.openapi()):
         ends = operation.method == "DELETE" and "/users/" in operation.path
-        logs_out = operation.path.endswith("/logout")
+        logs_out = operation.path.endswith(("/logout", "/logout-everywhere"))
         if ends or logs_out:
             continue  # Last, below: they would end the visit.
-        for path in _paths(operation, canary):
+        for path in _paths(operation, canary, ids):
             for headers in _headers(canary):
-                for content in _bodies(operation, canary):
+                for content in _bodies(operation, canary, ids):
                     sent = client.request(operation.method, path, content=content, headers=headers)
                     answers.append(await sent)
     return answers
 
 
-def _paths(operation: Operation, canary: Canary) -> Iterator[str]:
-    path = operation.path.format_map(_Ids(user_id="me", model="tiny"))
+async def _things(client: httpx.AsyncClient, canary: Canary) -> dict[str, str]:
+    """Make what the visitor then changes."""
+    headers = {"Authorization": f"Bearer {canary.access_token}"}
+    made: dict[str, str] = {}
+    for name, path, body in (
+        ("video_id", "videos", {"title": canary.name, "topic": canary.name, "subject": "biology"}),
+        ("comment_id", "comments", {"text": canary.name}),
+        ("event_id", "planner/events", {"title": canary.name, "start_date": "2026-10-19T09:15:00Z"}),
+    ):
+        named = {"video_id": made["video_id"]} if name == "comment_id" else {}
+        answer = await client.post(f"/api/v1/{path}", json={**body, **named}, headers=headers)
+        assert answer.status_code == 201, answer.text
+        made[name] = answer.json()["id"]
+    return made
+
+
+def _paths(operation: Operation, canary: Canary, ids: dict[str, str]) -> Iterator[str]:
+    there = {} if operation.method == "DELETE" else ids
+    path = operation.path.format_map(_Ids(user_id="me", model="tiny", **there))
     yield path
     yield f"{path}?cursor={canary.name}&limit={canary.email}"
+    yield f"{path}?q={canary.name}&tags={canary.name}&time_zone={canary.name}&video_id={canary.email}"
 
 
 class _Ids(dict[str, str]):
@@ -158,6 +208,7 @@ async def test_a_walk_over_all_routes(app: FastAPI, client: httpx.AsyncClient, l
             body = {"refresh_token": canary.refresh_token}
             answers.append(await client.post("/api/v1/auth/refresh-token", json=body))
             answers.append(await client.post("/api/v1/auth/logout", json=body))
+        answers.append(await client.post("/api/v1/auth/logout-everywhere", headers=good))
         for password in (f"{canary.password} no", canary.password):
             body = {"password": password}
             answers.append(await client.request("DELETE", "/api/v1/users/me", json=body, headers=good))
@@ -188,7 +239,7 @@ async def test_an_error_of_the_database_quotes_nothing(
         return await create(*args, **{**values, "password_hash": None})
 
     monkeypatch.setattr(users, "create", create_wrongly)
-    body = {key: value for key, value in canary.secrets.items() if key != "refresh_token"}
+    body = {key: canary.secrets[key] for key in ("email", "password", "display_name")}
     answer = await client.post("/api/v1/auth/register", json=body)
     assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
     lines = log.getvalue()

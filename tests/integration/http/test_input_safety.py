@@ -2,14 +2,16 @@
 
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
+from little_monster.db.repositories import notifications
 from little_monster.db.repositories.users import find_login
 from little_monster.db.session import Database
 from tests.fixtures.operations import Operation, operations, replaced, texts
@@ -26,6 +28,8 @@ HOSTILE = {
 }
 REFUSED = {"nul": "a\x00b", "half": "a\ud800b"}
 
+LISTED_BY = ("cursor", "limit", "status", "subject", "context_type", "unknown", "q", "tags", "sort")
+LISTED_BY += ("created_by", "difficulty", "video_id", "from", "to", "type", "is_completed", "unread")
 IGNORE_MORE = ("/v1/embeddings", "/v1/moderations")
 
 
@@ -41,15 +45,37 @@ Send = Callable[..., Awaitable[httpx.Response]]
 
 
 @pytest.fixture
-async def ids(client: httpx.AsyncClient, account: Any) -> dict[str, str]:
+async def account(register_as: Callable[[str], Awaitable[Any]]) -> Any:
+    """A moderator, to whom every route is open."""
+    return await register_as("moderator")
+
+
+@pytest.fixture
+async def ids(client: httpx.AsyncClient, account: Any, database: Database) -> dict[str, str]:
     files = {"file": ("a.txt", uuid4().hex.encode())}
     added = await client.post("/api/v1/documents/upload", files=files, headers=account.headers)
     begun = await client.post("/api/v1/chat/conversations", json={}, headers=account.headers)
+    video = await _made(client, account, "videos", title="Cells", topic="Walls", subject="biology")
+    comment = await _made(client, account, "comments", video_id=video, text="Clear.")
+    event = await _made(client, account, "planner/events", title="Exam", start_date="2026-10-19T09:15:00Z")
+    owner = UUID(account.user["id"])
+    async with database.session(owner) as session:
+        told = await notifications.create(session, user_id=owner, kind="test", title="T")
     return {
         "user_id": "me",
+        "video_id": video,
+        "comment_id": comment,
+        "event_id": event,
+        "notification_id": str(told.id),
         "document_id": added.json()["document"]["id"],
         "conversation_id": begun.json()["id"],
     }
+
+
+async def _made(client: httpx.AsyncClient, account: Any, path: str, **body: Any) -> str:
+    made = await client.post(f"/api/v1/{path}", json=body, headers=account.headers)
+    assert made.status_code == 201, made.text
+    return str(made.json()["id"])
 
 
 @pytest.fixture
@@ -66,11 +92,17 @@ def send(client: httpx.AsyncClient, account: Any, ids: dict[str, str]) -> Send:
 
 
 @pytest.fixture
-def all_operations(app: FastAPI) -> list[Operation]:
-    found = [one for one in operations(app.openapi()) if one.example is not None]
+def all_operations(app: FastAPI, ids: dict[str, str]) -> list[Operation]:
+    found = [_of_there(one, ids) for one in operations(app.openapi()) if one.example is not None]
     with_body = [route for route in app.routes if isinstance(route, APIRoute) and route.body_field]
-    assert len(found) == len(with_body) > 10
+    assert len(found) == len(with_body) > 25
     return found
+
+
+def _of_there(operation: Operation, ids: dict[str, str]) -> Operation:
+    """Let the body name what there is, so that the rest of it is read."""
+    named = operation.example.keys() & ids.keys()
+    return replace(operation, example={**operation.example, **{name: ids[name] for name in named}})
 
 
 @pytest.fixture(autouse=True)
@@ -95,7 +127,7 @@ async def test_every_text_of_every_body(all_operations: list[Operation], send: S
             if kind in REFUSED and operation.path.startswith("/api/"):
                 assert response.status_code in (400, 422), (operation.path, place, response.text)
             sent += 1
-    assert sent > 15
+    assert sent > 45
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
@@ -129,15 +161,92 @@ async def test_what_is_kept_is_given_back_as_it_is(
     assert messages[0]["content"] == kept
 
 
+@pytest.mark.parametrize("kind", HOSTILE)
+async def test_what_others_read_is_given_back_as_it_is(
+    client: httpx.AsyncClient, account: Any, ids: dict[str, str], kind: str
+) -> None:
+    text = HOSTILE[kind]
+    kept, tag = text.strip(), text[:40].strip().lower()
+    video, comment = f"/api/v1/videos/{ids['video_id']}", f"/api/v1/comments/{ids['comment_id']}"
+    event = f"/api/v1/planner/events/{ids['event_id']}"
+    for path, sent, shown in (
+        (video, {"title": text, "topic": text, "tags": [tag]}, {"title": kept, "topic": kept, "tags": [tag]}),
+        (comment, {"text": text}, {"text": kept}),
+        (
+            event,
+            {"title": text, "location": text, "description": text},
+            {"title": kept, "location": kept, "description": text},
+        ),
+    ):
+        changed = await client.patch(path, json=sent, headers=account.headers)
+        assert changed.status_code == 200, changed.text
+        found = (await client.get(path, headers=account.headers)).json()
+        assert {name: found[name] for name in shown} == shown
+    decision = {"status": "rejected", "reason": text}
+    judged = await client.patch(
+        f"/api/v1/moderation/comments/{ids['comment_id']}", json=decision, headers=account.headers
+    )
+    assert judged.json()["moderation_reason"] == kept
+    body = {"name": text, "scopes": ["read"]}
+    token = await client.post("/api/v1/auth/tokens", json=body, headers=account.headers)
+    assert token.json()["details"]["name"] == kept
+    query = {"q": text, "tags": tag, "status": "draft"}
+    found = await client.get("/api/v1/videos", params=query, headers=account.headers)
+    assert found.status_code == 200, found.text
+
+
+@pytest.mark.parametrize("kind", [*HOSTILE, "nul"])
+async def test_a_hostile_calendar(client: httpx.AsyncClient, account: Any, kind: str) -> None:
+    text = (HOSTILE | REFUSED)[kind]
+    for name in (
+        "UID",
+        "SUMMARY",
+        "DESCRIPTION",
+        "RRULE",
+        "DTSTART",
+        "DTEND",
+        "EXDATE",
+        "X-WR-CALNAME",
+        text,
+    ):
+        entry = {"UID": uuid4().hex, "DTSTART": "20261019T091500Z", "SUMMARY": "Exam", name: text}
+        lines = "".join(f"{key}:{value}\r\n" for key, value in entry.items())
+        file = f"BEGIN:VCALENDAR\r\nVERSION:2.0\r\nBEGIN:VEVENT\r\n{lines}END:VEVENT\r\nEND:VCALENDAR\r\n"
+        for zone in ("UTC", text):
+            sent = await client.post(
+                "/api/v1/planner/import",
+                params={"time_zone": zone},
+                content=file.encode(),
+                headers={**account.headers, "Content-Type": "text/calendar"},
+            )
+            assert sent.status_code in (200, 422), (name, zone, sent.text)
+            assert is_fine(sent, "/api/v1/planner/import")
+    listed = await client.get("/api/v1/planner/events", headers=account.headers)
+    for event in listed.json()["items"]:
+        assert "\x00" not in "".join(str(value) for value in event.values())
+
+
 async def test_sql_in_every_place_leaves_the_tables_alone(
     client: httpx.AsyncClient, account: Any, database: Database
 ) -> None:
     sql = HOSTILE["sql"]
-    for path in ("/api/v1/documents", "/api/v1/jobs", "/api/v1/chat/conversations"):
-        for name in ("cursor", "limit", "status", "subject", "context_type", "unknown"):
+    for method, path in (
+        ("GET", "/api/v1/documents"),
+        ("GET", "/api/v1/jobs"),
+        ("GET", "/api/v1/chat/conversations"),
+        ("GET", "/api/v1/videos"),
+        ("GET", "/api/v1/comments"),
+        ("PATCH", "/api/v1/moderation/comments"),
+        ("GET", "/api/v1/planner/events"),
+        ("DELETE", "/api/v1/planner/feeds"),
+        ("PATCH", "/api/v1/notifications"),
+        ("DELETE", "/api/v1/auth/sessions"),
+        ("DELETE", "/api/v1/auth/tokens"),
+    ):
+        for name in LISTED_BY:
             answer = await client.get(path, params={name: sql}, headers=account.headers)
             assert answer.status_code in (200, 422), answer.text
-        gone = await client.get(f"{path}/{sql}", headers=account.headers)
+        gone = await client.request(method, f"{path}/{sql}", json={"read": True}, headers=account.headers)
         assert gone.status_code in (404, 422)
     login = {"email": "' OR '1'='1'@example.com", "password": sql}
     assert (await client.post("/api/v1/auth/login", json=login)).status_code in (401, 422)
@@ -213,6 +322,20 @@ async def test_wrong_types(all_operations: list[Operation], send: Send, value: A
         "/api/v1/jobs?cursor=%00",
         "/api/v1/jobs?cursor=%F0%9F%91%A9",
         "/v1/models/%00%ff",
+        "/api/v1/videos/%00",
+        "/api/v1/videos?q=%00",
+        "/api/v1/videos?tags=%00",
+        "/api/v1/videos?sort=most_viewed&cursor=" + "9" * 400,
+        "/api/v1/videos?sort=top_rated&cursor=%F0%9F%91%A9",
+        "/api/v1/comments?video_id=%00",
+        "/api/v1/comments/" + "9" * 5000,
+        "/api/v1/ratings/user/%00/video/..%2f..",
+        "/api/v1/planner/events/%ff%fe",
+        "/api/v1/planner/events?from=%00&to=9999-12-31T23:59:59-23:59",
+        "/api/v1/planner/events?from=0001-01-01T00:00:00%2B23:59&to=0001-01-02T00:00:00%2B23:59",
+        "/api/v1/planner/calendar/%00.ics",
+        "/api/v1/planner/calendar/" + "A" * 64 + ".ics",
+        "/api/v1/planner/calendar/%F0%9F%91%A9.ics",
     ],
 )
 async def test_hostile_paths(client: httpx.AsyncClient, account: Any, path: str) -> None:

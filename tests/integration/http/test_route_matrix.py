@@ -2,7 +2,7 @@
 
 A row says what each of five askers gets: somebody without a token, with an expired token, with the token of
 a deleted account, somebody else who names a thing of its owner's, and a moderator who does. Somebody else's
-thing is answered exactly as one that was never there.
+thing is answered exactly as one that was never there, and so is what only moderators see.
 """
 
 from collections.abc import Awaitable, Callable
@@ -13,10 +13,12 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import httpx
+import jwt
 import pytest
 from fastapi import FastAPI
 from starlette.routing import Route
 
+from little_monster.db.repositories import notifications
 from little_monster.platform.security import Principal
 
 PASSWORD = "correct horse battery"
@@ -26,7 +28,8 @@ PASSWORD = "correct horse battery"
 class Row:
     """One route. `other` is None where the path names nothing that has an owner; `body` is a good one.
 
-    `anyone` is what everybody gets where no token is needed.
+    `anyone` is what everybody gets where no token is needed. `path`, `query` and `body` name the ids of
+    `World`.
     """
 
     method: str
@@ -39,6 +42,8 @@ class Row:
     anyone: int | None = None
     body: Any = None
     files: Any = field(default=None, compare=False)
+    content: bytes | None = None
+    query: Any = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -54,8 +59,20 @@ def private(method: str, path: str, **more: Any) -> Row:
     return Row(method, path, other=404, moderator=404, **more)
 
 
+def community(method: str, path: str, *, done: int = 200, **more: Any) -> Row:
+    """A route whose path, query or body names a thing that nobody but its user and moderators see."""
+    return Row(method, path, other=404, moderator=done, **more)
+
+
 USER, DOCUMENT = "/api/v1/users/{user_id}", "/api/v1/documents/{document_id}"
 CONVERSATION = "/api/v1/chat/conversations/{conversation_id}"
+VIDEO, COMMENT = "/api/v1/videos/{video_id}", "/api/v1/comments/{comment_id}"
+MODERATED = "/api/v1/moderation/comments/{comment_id}"
+EVENT, FEED = "/api/v1/planner/events/{event_id}", "/api/v1/planner/feeds/{feed_id}"
+NOTIFICATION = "/api/v1/notifications/{notification_id}"
+NEW_VIDEO = {"title": "Cells", "topic": "Walls", "subject": "biology"}
+NEW_EVENT = {"title": "Exam", "start_date": "2026-10-19T09:15:00Z"}
+CALENDAR = b"BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:test\r\nEND:VCALENDAR\r\n"
 
 ROWS = (
     public("GET", "/livez", 200),
@@ -67,6 +84,30 @@ ROWS = (
     public("POST", "/api/v1/auth/login", 422, body={}),
     public("POST", "/api/v1/auth/refresh-token", 401, body={"refresh_token": "A" * 43}),
     public("POST", "/api/v1/auth/logout", 204, body={"refresh_token": "A" * 43}),
+    Row("POST", "/api/v1/auth/logout-everywhere"),
+    public("POST", "/api/v1/auth/verify-email", 422, body={"code": "A" * 43}),
+    Row("POST", "/api/v1/auth/verify-email/request"),
+    Row(
+        "POST",
+        "/api/v1/auth/password/change",
+        body={"current_password": PASSWORD, "new_password": "another horse at the door"},
+    ),
+    public("POST", "/api/v1/auth/password/reset/request", 202, body={"email": "nobody@example.com"}),
+    public(
+        "POST",
+        "/api/v1/auth/password/reset",
+        422,
+        body={"code": "A" * 43, "new_password": "another horse at the door"},
+    ),
+    Row("GET", "/api/v1/auth/sessions"),
+    private("DELETE", "/api/v1/auth/sessions/{session_id}"),
+    Row("POST", "/api/v1/auth/tokens", body={"name": "backup", "scopes": ["read"]}),
+    Row("GET", "/api/v1/auth/tokens"),
+    private("DELETE", "/api/v1/auth/tokens/{token_id}"),
+    Row("POST", "/api/v1/auth/totp"),
+    Row("POST", "/api/v1/auth/totp/confirm", body={"code": "287082"}),
+    Row("DELETE", "/api/v1/auth/totp", body={"password": PASSWORD}),
+    Row("GET", "/api/v1/auth/events"),
     private("GET", USER),
     private("PATCH", USER, body={"display_name": "Eve"}),
     private("DELETE", USER, body={"password": PASSWORD}),
@@ -86,6 +127,35 @@ ROWS = (
     private("PATCH", CONVERSATION, body={"title": "Eve's"}),
     private("DELETE", CONVERSATION),
     private("POST", f"{CONVERSATION}/messages", body={"content": "What is a cell?"}),
+    Row("GET", "/api/v1/videos"),
+    Row("POST", "/api/v1/videos", body=NEW_VIDEO),
+    community("GET", VIDEO),
+    community("PATCH", VIDEO, body={"title": "Seen by a moderator"}),
+    community("DELETE", VIDEO, done=204),
+    community("GET", "/api/v1/comments", query={"video_id": "{video_id}"}),
+    community("POST", "/api/v1/comments", body={"video_id": "{video_id}", "text": "Clear."}, done=201),
+    community("GET", COMMENT),
+    private("PATCH", COMMENT, body={"text": "Somebody else's"}),
+    community("DELETE", COMMENT, done=204),
+    Row("GET", "/api/v1/moderation/comments", other=403, moderator=200),
+    Row("PATCH", MODERATED, other=403, moderator=200, body={"reason": "Looked at."}),
+    community("POST", "/api/v1/ratings", body={"video_id": "{video_id}", "stars": 4}, done=201),
+    community("GET", "/api/v1/ratings", query={"video_id": "{video_id}"}),
+    private("GET", "/api/v1/ratings/user/{user_id}/video/{video_id}"),
+    Row("GET", "/api/v1/planner/events"),
+    Row("POST", "/api/v1/planner/events", body=NEW_EVENT),
+    private("GET", EVENT),
+    private("PATCH", EVENT, body={"title": "Eve's"}),
+    private("DELETE", EVENT),
+    Row("POST", "/api/v1/planner/feed"),
+    Row("DELETE", "/api/v1/planner/feed"),
+    Row("GET", "/api/v1/planner/feeds"),
+    private("DELETE", FEED),
+    public("GET", "/api/v1/planner/calendar/{token}.ics", 200),
+    Row("POST", "/api/v1/planner/import", content=CALENDAR),
+    Row("GET", "/api/v1/notifications"),
+    Row("POST", "/api/v1/notifications/read-all"),
+    private("PATCH", NOTIFICATION, body={"read": True}),
     Row("GET", "/v1/models"),
     Row("GET", "/v1/models/{model:path}"),
     Row(
@@ -96,6 +166,15 @@ ROWS = (
 )
 OWNED = [row for row in ROWS if row.other is not None]
 NEEDS_TOKEN = [row for row in ROWS if row.anyone is None]
+
+
+# Both askers, with the rows that refuse them.
+REFUSED = [
+    pytest.param(row, asker, id=f"{row.method} {row.path} {asker}")
+    for row in OWNED
+    for asker, status in (("other", row.other), ("moderator", row.moderator))
+    if status is not None and status >= 400
+]
 
 
 def by_key(rows: Any) -> Any:
@@ -135,12 +214,20 @@ async def world(app: FastAPI, postgres: Any, client_of: Callable[..., httpx.Asyn
         files = {"file": ("a.txt", uuid4().hex.encode())}
         added = (await client.post("/api/v1/documents/upload", files=files, headers=ada_headers)).json()
         begun = (await client.post("/api/v1/chat/conversations", json={}, headers=ada_headers)).json()
+        content = await _content(client, ada_headers)
+        rating = {"video_id": content["video_id"], "stars": 5}
+        event = await _made(client, "/api/v1/planner/events", NEW_EVENT, ada_headers)
+        feed = await _made(client, "/api/v1/planner/feed", None, ada_headers)
+        token = await _made(client, "/api/v1/auth/tokens", {"name": "a", "scopes": ["read"]}, ada_headers)
+        await _made(client, "/api/v1/ratings", rating, ada_headers)
         gone_headers = _bearer(gone["tokens"]["access_token"])
         ended = await client.request(
             "DELETE", "/api/v1/users/me", json={"password": PASSWORD}, headers=gone_headers
         )
         assert ended.status_code == 204, ended.text
     await _promote(postgres, moderator["user"]["id"])
+    told = await _tell(app, UUID(ada["user"]["id"]))
+    claims = jwt.decode(ada["tokens"]["access_token"], options={"verify_signature": False})
     tokens = app.state.resources.tokens
     past = datetime.now(UTC) - timedelta(minutes=15, seconds=1)
     return World(
@@ -149,6 +236,13 @@ async def world(app: FastAPI, postgres: Any, client_of: Callable[..., httpx.Asyn
             "document_id": added["document"]["id"],
             "job_id": added["job"]["id"],
             "conversation_id": begun["id"],
+            **content,
+            "event_id": event["id"],
+            "feed_id": feed["id"],
+            "token": feed["url"].rpartition("/")[2].removesuffix(".ics"),
+            "notification_id": told,
+            "session_id": claims["sid"],
+            "token_id": token["details"]["id"],
         },
         ada=ada_headers,
         eve=_bearer(eve["tokens"]["access_token"]),
@@ -164,6 +258,26 @@ async def _register(client: httpx.AsyncClient) -> Any:
     made = await client.post("/api/v1/auth/register", json=body)
     assert made.status_code == 201, made.text
     return made.json()
+
+
+async def _made(client: httpx.AsyncClient, path: str, body: Any, headers: dict[str, str]) -> Any:
+    made = await client.post(path, json=body, headers=headers)
+    assert made.status_code == 201, made.text
+    return made.json()
+
+
+async def _content(client: httpx.AsyncClient, headers: dict[str, str]) -> dict[str, str]:
+    """A draft, which its creator and moderators see, and its creator's comment on it."""
+    video = await _made(client, "/api/v1/videos", NEW_VIDEO, headers)
+    body = {"video_id": video["id"], "text": "Not yet."}
+    comment = await _made(client, "/api/v1/comments", body, headers)
+    return {"video_id": video["id"], "comment_id": comment["id"]}
+
+
+async def _tell(app: FastAPI, user_id: UUID) -> str:
+    async with app.state.resources.database.session(user_id) as session:
+        row = await notifications.create(session, user_id=user_id, kind="test", title="T")
+    return str(row.id)
 
 
 async def _promote(postgres: Any, user_id: str) -> None:
@@ -185,9 +299,27 @@ Ask = Callable[..., Awaitable[httpx.Response]]
 def ask(client: httpx.AsyncClient) -> Ask:
     async def send(row: Row, ids: dict[str, str], headers: dict[str, str]) -> httpx.Response:
         path = row.path.replace(":path", "").format(**{"model": "tiny", **ids})
-        return await client.request(row.method, path, json=row.body, files=row.files, headers=headers)
+        return await client.request(
+            row.method,
+            path,
+            params=_named(row.query, ids),
+            json=_named(row.body, ids),
+            content=row.content,
+            files=row.files,
+            headers=headers,
+        )
 
     return send
+
+
+def _named(fields: Any, ids: dict[str, str]) -> Any:
+    """Put ids in the place of their names."""
+    if fields is None:
+        return None
+    named = {f"{{{name}}}": one for name, one in ids.items()}
+    return {
+        name: named.get(value, value) if isinstance(value, str) else value for name, value in fields.items()
+    }
 
 
 def assert_problem(response: httpx.Response, row: Row, status: int) -> None:
@@ -222,8 +354,7 @@ async def test_what_is_public_is_the_same_for_all(row: Row, world: World, ask: A
         assert answer.status_code == row.anyone, answer.text
 
 
-@pytest.mark.parametrize("asker", ["other", "moderator"])
-@by_key(OWNED)
+@pytest.mark.parametrize(("row", "asker"), REFUSED)
 async def test_somebody_elses_thing_looks_like_a_missing_one(
     row: Row, asker: str, world: World, ask: Ask
 ) -> None:
@@ -234,10 +365,32 @@ async def test_somebody_elses_thing_looks_like_a_missing_one(
     assert _told(theirs) == _told(nobodys)
 
 
-@by_key([row for row in OWNED if row.method == "GET"])
+@by_key([row for row in OWNED if row.moderator is not None and row.moderator < 400])
+async def test_what_a_moderator_may(row: Row, world: World, ask: Ask, client: httpx.AsyncClient) -> None:
+    ids = {**world.ids, **await _content(client, world.ada)}
+    done = await ask(row, ids, world.moderator)
+    assert done.status_code == row.moderator, done.text
+    if row.other == 404:
+        nobodys = await ask(row, {name: str(uuid4()) for name in ids}, world.moderator)
+        assert_problem(nobodys, row, 404)
+
+
+@by_key([row for row in OWNED if row.method == "GET" and row.other == 404])
 async def test_what_is_hidden_is_there(row: Row, world: World, ask: Ask) -> None:
     """After all who tried, the owner still finds it."""
     assert (await ask(row, world.ids, world.ada)).status_code == 200
+
+
+async def test_what_is_only_listed_is_there(world: World, client: httpx.AsyncClient) -> None:
+    for name, path in (
+        ("session_id", "/api/v1/auth/sessions"),
+        ("token_id", "/api/v1/auth/tokens"),
+        ("feed_id", "/api/v1/planner/feeds"),
+        ("notification_id", "/api/v1/notifications"),
+    ):
+        items = (await client.get(path, headers=world.ada)).json()["items"]
+        (item,) = [one for one in items if one["id"] == world.ids[name]]
+        assert {item.get("revoked_at"), item.get("read_at")} == {None}
 
 
 def _told(response: httpx.Response) -> tuple[int, dict[str, Any], set[str]]:
