@@ -105,7 +105,7 @@ def _nested(text: str) -> Sequence[Component]:
             continue
         name = _NAME.match(line)
         if len(path) == 1 and (name is None or name[0].upper() not in ("BEGIN", "END")):
-            raise BadCalendar(f"{_shown(line)} stands outside of a calendar.")
+            raise BadCalendar("A line stands outside of a calendar.")
         if name is None or ":" not in line:
             path[-1].unread.append(_shown(line))
         elif name[0].upper() in _NAMES:
@@ -139,7 +139,7 @@ def _step(path: list[Component], found: Property) -> None:
         path[-1].components.append(component)
         path.append(component)
     elif path.pop().name != name or not path:
-        raise BadCalendar(f"END:{_shown(name)} ends nothing that has begun.")
+        raise BadCalendar("An END ends nothing that has begun.")
 
 
 def _shown(text: str) -> str:
