@@ -44,6 +44,7 @@ from little_monster.platform.http.routes import (
     email_verification,
     health,
     jobs,
+    keys,
     moderation,
     notifications,
     openai,
@@ -161,6 +162,7 @@ def _add_routes(app: FastAPI) -> None:
     app.include_router(
         openai.router, prefix="/v1", dependencies=limited, responses=openai_responses(*_COMMON)
     )
+    app.include_router(keys.router, dependencies=limited, responses=problem_responses(*_COMMON))
     app.include_router(health.router)
     app.include_router(docs.router)
 

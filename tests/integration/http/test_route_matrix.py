@@ -63,6 +63,8 @@ ROWS = (
     public("GET", "/metrics", 200),
     public("GET", "/openapi.json", 200),
     public("GET", "/docs", 200),
+    # Tokens are signed with a secret here.
+    public("GET", "/.well-known/jwks.json", 404),
     public("POST", "/api/v1/auth/register", 422, body={}),
     public("POST", "/api/v1/auth/login", 422, body={}),
     public("POST", "/api/v1/auth/refresh-token", 401, body={"refresh_token": "A" * 43}),
