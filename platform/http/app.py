@@ -35,6 +35,7 @@ from little_monster.platform.http.middlewares import (
 )
 from little_monster.platform.http.openapi import make_openapi
 from little_monster.platform.http.routes import (
+    administration,
     audit,
     auth,
     chat,
@@ -80,6 +81,7 @@ _PRODUCT_ROUTERS: tuple[APIRouter, ...] = (
     ratings.router,
     planner.router,
     notifications.router,
+    administration.router,
 )
 # From the inside out.
 _MIDDLEWARES: tuple[Any, ...] = (

@@ -88,6 +88,9 @@ ROWS = (
     private("PATCH", CONVERSATION, body={"title": "Eve's"}),
     private("DELETE", CONVERSATION),
     private("POST", f"{CONVERSATION}/messages", body={"content": "What is a cell?"}),
+    Row("GET", "/api/v1/admin/users"),
+    Row("GET", "/api/v1/admin/users/{user_id}"),
+    Row("PATCH", "/api/v1/admin/users/{user_id}", other=403, moderator=403, body={"role": "admin"}),
     Row("GET", "/v1/models"),
     Row("GET", "/v1/models/{model:path}"),
     Row(

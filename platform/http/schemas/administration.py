@@ -1,0 +1,40 @@
+"""Accounts, as admins see them."""
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from pydantic import BaseModel, Field
+
+from little_monster.db.repositories.accounts import ListedUser
+from little_monster.platform.http.links import Links, link
+from little_monster.platform.http.schemas.texts import Body
+
+Role = Literal["student", "moderator", "admin"]
+
+
+class RoleChange(Body):
+    """The role to give."""
+
+    role: Role = Field(examples=["moderator"])
+
+
+class ListedUserView(BaseModel):
+    """Somebody's account, without its address and its things."""
+
+    id: UUID
+    display_name: str
+    role: Role
+    created_at: datetime
+    links: Links = Field(serialization_alias="_links")
+
+    @classmethod
+    def of(cls, user: ListedUser) -> "ListedUserView":
+        """Show a row."""
+        return cls(
+            id=user.id,
+            display_name=user.display_name,
+            role=user.role.value,
+            created_at=user.created_at,
+            links={"self": link("admin", "users", user.id)},
+        )
