@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from little_monster.db.repositories.accounts import ListedUser
 from little_monster.platform.http.links import Links, link
@@ -16,7 +16,9 @@ Role = Literal["student", "moderator", "admin"]
 class RoleChange(Body):
     """The role to give."""
 
-    role: Role = Field(examples=["moderator"])
+    model_config = ConfigDict(json_schema_extra={"examples": [{"role": "moderator"}]})
+
+    role: Role
 
 
 class ListedUserView(BaseModel):

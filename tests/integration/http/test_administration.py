@@ -9,6 +9,8 @@ import asyncpg
 import httpx
 import pytest
 
+from little_monster.db.repositories import accounts
+
 URL = "/api/v1/admin/users"
 RegisterAs = Callable[[str], Awaitable[Any]]
 
@@ -159,3 +161,32 @@ async def test_a_token_for_scripts_gives_no_role(client: httpx.AsyncClient, admi
     assert (await client.get(URL, headers=headers)).status_code == 200
     answer = await client.patch(f"{URL}/{account.user['id']}", json={"role": "admin"}, headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (403, "login_required")
+
+
+async def test_a_version_that_is_new_meanwhile_is_looked_at_too(
+    client: httpx.AsyncClient,
+    admin: Any,
+    account: Any,
+    postgres: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The account changes between the look at it and the change of its role."""
+    tag = (await client.get(f"{URL}/{account.user['id']}", headers=admin.headers)).headers["etag"]
+    owner = await asyncpg.connect(postgres.owner_url)
+    original, calls = accounts.set_role, 0
+
+    async def set_role(*arguments: Any, **more: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls in (1, 3):
+            query = "UPDATE users SET last_active_at = now() WHERE id = $1"
+            await owner.execute(query, account.user["id"])
+        return await original(*arguments, **more)
+
+    monkeypatch.setattr(accounts, "set_role", set_role)
+    assert (await give(client, admin, account, "admin", **{"If-Match": tag})).status_code == 412
+    assert await role_of(client, account) == "student"
+    calls = 2
+    assert (await give(client, admin, account, "moderator")).status_code == 200
+    assert calls == 4
+    await owner.close()
