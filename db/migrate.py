@@ -35,7 +35,7 @@ async def upgrade(owner_url: str, app_role: str, *, revision: str = "head") -> N
         MigrationFailed: a right or a role is missing, or a migration failed; nothing has changed.
         DatabaseUnavailable: the database does not answer.
     """
-    async with _owner(owner_url) as connection:
+    async with owner_connection(owner_url) as connection:
         await connection.run_sync(lambda sync: _run(sync, command.upgrade, revision))
         await _admit(connection, app_role)
         # The services, which may have no owner's URL beside them, compare the revision with their own.
@@ -50,7 +50,7 @@ async def downgrade(owner_url: str, revision: str = "base") -> None:
         MigrationFailed: a migration failed; nothing has changed.
         DatabaseUnavailable: the database does not answer.
     """
-    async with _owner(owner_url) as connection:
+    async with owner_connection(owner_url) as connection:
         await connection.run_sync(lambda sync: _run(sync, command.downgrade, revision))
 
 
@@ -60,7 +60,7 @@ async def current_revision(url: str) -> str | None:
     Raises:
         DatabaseUnavailable: the database does not answer.
     """
-    async with _owner(url) as connection:
+    async with owner_connection(url) as connection:
         return await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())
 
 
@@ -121,7 +121,14 @@ async def _admit(connection: AsyncConnection, role: str) -> None:
 
 
 @asynccontextmanager
-async def _owner(url: str) -> AsyncIterator[AsyncConnection]:
+async def owner_connection(url: str) -> AsyncIterator[AsyncConnection]:
+    """One transaction as the role that owns the tables.
+
+    Raises:
+        MigrationFailed: a statement failed; nothing has changed.
+        DatabaseUnavailable: the database does not answer.
+    """
+
     async def connect() -> Any:
         return await _connect(url)
 

@@ -5,8 +5,8 @@ import hmac
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
+from little_monster.platform.access_keys import signing_secrets
 from little_monster.platform.errors import ConfigurationError
-from little_monster.platform.security import signing_secrets
 from little_monster.platform.settings import AuthSettings
 
 

@@ -19,11 +19,10 @@ import jwt
 from argon2 import PasswordHasher as Argon2
 from argon2.exceptions import Argon2Error, InvalidHashError
 
-from little_monster.platform.errors import ConfigurationError, Unauthenticated
+from little_monster.platform.access_keys import access_keys, signing_secrets
+from little_monster.platform.errors import Unauthenticated
 from little_monster.platform.settings import AuthSettings
 
-ALGORITHM = "HS256"
-MIN_SECRET_CHARS = 32
 PERSONAL_TOKEN_PREFIX = "lmp_"
 """What personal access tokens begin with, so that people and scanners for leaked secrets know them."""
 # Some 2 MB; checking a signature again costs a tenth of a short request.
@@ -83,19 +82,21 @@ class PasswordHasher:
 
 
 class AccessTokens:
-    """Issues and reads access tokens (HS256, the only algorithm accepted).
+    """Issues and reads access tokens. Every token names its key (`kid`), and the key its one algorithm.
 
-    Every token names its key (`kid`). New ones are signed with the secret; those that the previous secrets
-    signed are still read.
+    New ones are signed with the private key, or without one with the secret; those that the previous keys of
+    the same kind signed are still read.
 
     Raises:
-        ConfigurationError: there is no secret, or one is shorter than 32 characters.
+        ConfigurationError: there is no secret, or a key cannot be used.
     """
 
     def __init__(self, settings: AuthSettings) -> None:
-        keys = signing_secrets(settings)
-        self._key, self._key_id = keys[0], _key_id(keys[0])
-        self._keys = {_key_id(key): key for key in keys}
+        keys = access_keys(settings)
+        self._signing, self._first = keys.signing, keys.reading[0]
+        self._keys = {key.id: key for key in keys.reading}
+        self._secret = signing_secrets(settings)[0]
+        self.public_keys = [key.jwk for key in keys.reading if key.jwk is not None]
         self._issuer, self._audience = settings.issuer, settings.audience
         self._known: dict[str, tuple[Principal, int]] = {}
         # A hash for every line of the log would cost more than the line.
@@ -117,7 +118,7 @@ class AccessTokens:
         }
         if principal.session_id is not None:
             claims["sid"] = str(principal.session_id)
-        return jwt.encode(claims, self._key, ALGORITHM, headers={"kid": self._key_id})
+        return jwt.encode(claims, self._signing, self._first.algorithm, headers={"kid": self._first.id})
 
     def read(self, token: str) -> Principal:
         """Return whom the token was issued to. One that was found good is remembered until it expires.
@@ -136,10 +137,11 @@ class AccessTokens:
 
     def _verify(self, token: str) -> tuple[Principal, int]:
         try:
+            key = self._keys[jwt.get_unverified_header(token)["kid"]]
             claims = jwt.decode(
                 token,
-                self._keys[jwt.get_unverified_header(token)["kid"]],
-                algorithms=[ALGORITHM],
+                key.key,
+                algorithms=[key.algorithm],
                 issuer=self._issuer,
                 audience=self._audience,
                 options={"require": ["iss", "aud", "typ", "sub", "role", "iat", "exp", "jti"]},
@@ -154,26 +156,12 @@ class AccessTokens:
     def _pseudonym(self, user_id: UUID) -> str:
         """Return 16 hex digits that stand for a user in logs: stable, and not to be turned back without the
         secret."""
-        return hmac.digest(self._key, b"log:" + user_id.bytes, "sha256").hex()[:16]
+        return hmac.digest(self._secret, b"log:" + user_id.bytes, "sha256").hex()[:16]
 
 
 def invalid_token() -> Unauthenticated:
     """Return the one error for every token that is missing, expired or forged."""
     return Unauthenticated("A valid access token is needed: log in, or refresh the token.")
-
-
-def signing_secrets(settings: AuthSettings) -> list[bytes]:
-    """Return the secret and, behind it, the previous ones.
-
-    Raises:
-        ConfigurationError: there is no secret, or one is shorter than 32 characters.
-    """
-    given = [("LM_AUTH__SECRET", settings.secret)]
-    given += [("LM_AUTH__PREVIOUS_SECRETS", secret) for secret in settings.previous_secrets]
-    for name, secret in given:
-        if secret is None or len(secret.get_secret_value()) < MIN_SECRET_CHARS:
-            raise ConfigurationError(f"{name}: at least {MIN_SECRET_CHARS} characters are needed")
-    return [secret.get_secret_value().encode() for _, secret in given if secret is not None]
 
 
 def new_token() -> str:
@@ -190,7 +178,3 @@ def digest_token(token: str) -> bytes:
     """Return what is kept of a token: its SHA-256 (32 bytes). A fast hash is right, as the token is
     random."""
     return hashlib.sha256(token.encode()).digest()
-
-
-def _key_id(key: bytes) -> str:
-    return hmac.digest(key, b"key id", "sha256").hex()[:12]

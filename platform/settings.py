@@ -61,12 +61,18 @@ class StorageSettings(_Group):
 
 class AuthSettings(_Group):
     secret: SecretStr | None = None
-    """Key that signs access tokens, at least 32 characters. `little-monster up` makes one in the data
-    folder when empty."""
+    """Key that signs access tokens where there is no private key, and that the second factors are encrypted
+    with; at least 32 characters. `little-monster up` makes one in the data folder when empty."""
     previous_secrets: list[SecretStr] = []
     """Keys that were `secret` before, the latest first, as a JSON list: tokens that they signed are still
     read, and second factors that they encrypted. Each log-in with a second factor encrypts it anew; remove a
     key when all have."""
+    private_key: SecretStr | None = None
+    """Private key that signs access tokens in the place of the secret, as PEM: Ed25519 (EdDSA), P-256 (ES256)
+    or RSA of at least 2048 bits (RS256). Others find what checks them at `/.well-known/jwks.json`."""
+    previous_public_keys: list[str] = []
+    """Public keys, as a JSON list of PEM, of what was `private_key` before: tokens that it signed are still
+    read. Remove one when the last of its tokens has expired."""
     access_token_minutes: int = Field(15, ge=1, le=15)
     """Lifetime of an access token in minutes."""
     refresh_token_days: int = Field(30, ge=1, le=365)

@@ -22,7 +22,10 @@ class User(Keyed, Stamped, Base):
     """An account. `email` is unique whatever its case; `password_hash` is an argon2id string."""
 
     __tablename__ = "users"
-    __table_args__ = (Index("users_email_key", text("lower(email)"), unique=True),)
+    __table_args__ = (
+        Index("users_email_key", text("lower(email)"), unique=True),
+        Index("users_newest_idx", text("created_at DESC"), text("id DESC")),
+    )
 
     email: Mapped[str]
     password_hash: Mapped[str]

@@ -15,6 +15,7 @@ from little_monster.platform.cli.login import login
 from little_monster.platform.cli.migrate import migrate
 from little_monster.platform.cli.openapi import openapi
 from little_monster.platform.cli.outbox import outbox
+from little_monster.platform.cli.promote import promote
 from little_monster.platform.cli.register import register
 from little_monster.platform.cli.settings import settings
 from little_monster.platform.cli.status import status
@@ -32,7 +33,7 @@ app = typer.Typer(
 )
 
 _VERBS: dict[str, tuple[Callable[..., None], ...]] = {
-    "The stack on this machine": (up, down, status, deploy, migrate),
+    "The stack on this machine": (up, down, status, deploy, migrate, promote),
     "Use it": (demo, ask, ingest, documents, login, register),
     "Look up": (outbox, settings, openapi, version),
 }

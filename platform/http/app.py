@@ -35,6 +35,7 @@ from little_monster.platform.http.middlewares import (
 )
 from little_monster.platform.http.openapi import make_openapi
 from little_monster.platform.http.routes import (
+    administration,
     audit,
     auth,
     chat,
@@ -44,6 +45,7 @@ from little_monster.platform.http.routes import (
     email_verification,
     health,
     jobs,
+    keys,
     moderation,
     notifications,
     openai,
@@ -79,6 +81,7 @@ _PRODUCT_ROUTERS: tuple[APIRouter, ...] = (
     ratings.router,
     planner.router,
     notifications.router,
+    administration.router,
 )
 # From the inside out.
 _MIDDLEWARES: tuple[Any, ...] = (
@@ -161,6 +164,7 @@ def _add_routes(app: FastAPI) -> None:
     app.include_router(
         openai.router, prefix="/v1", dependencies=limited, responses=openai_responses(*_COMMON)
     )
+    app.include_router(keys.router, dependencies=limited, responses=problem_responses(*_COMMON))
     app.include_router(health.router)
     app.include_router(docs.router)
 

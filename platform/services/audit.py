@@ -1,5 +1,6 @@
 """The audit trail of an account: what touched its security, in the database and in the logs."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
@@ -35,6 +36,7 @@ class SecurityEvent(StrEnum):
     TOTP_ENABLED = "totp_enabled"
     TOTP_DISABLED = "totp_disabled"
     RECOVERY_CODE_USED = "recovery_code_used"
+    ROLE_CHANGED = "role_changed"
     ACCOUNT_DELETED = "account_deleted"
 
 
@@ -70,9 +72,20 @@ async def record(
         address_prefix=origin.address_prefix,
         details=kept,
     )
+    log(resources, event, user_id, origin, kept)
+
+
+def log(
+    resources: Resources,
+    event: SecurityEvent,
+    user_id: UUID | None,
+    origin: Origin,
+    details: Mapping[str, str | int],
+) -> None:
+    """Write an event to the logs alone, for what the database itself adds to the trail."""
     write = _log.warning if event in _UNPROVEN else _log.info
     user = resources.tokens.pseudonym(user_id) if user_id is not None else None
-    write("security_event", kind=event.value, user=user, network=origin.address_prefix, **kept)
+    write("security_event", kind=event.value, user=user, network=origin.address_prefix, **details)
 
 
 async def record_alone(

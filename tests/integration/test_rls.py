@@ -6,14 +6,20 @@ import asyncpg
 import pytest
 
 from little_monster.db.base import Base, new_id
-from little_monster.db.policies import content, definers, identity, planner, tenancy
+from little_monster.db.policies import administration, content, definers, identity, planner, tenancy
 
 TENANT_TABLES = (*tenancy.TENANT_TABLES, *identity.TENANT_TABLES, *planner.TABLES)
 TABLES = ("users", *TENANT_TABLES)
 WHO = ("owner", "other", "nobody")
 # Tables with files of their own, where more than an owner and others is tried, and what crosses users.
 OTHER_TABLES = (*content.TABLES, identity.AUDIT_TABLE)
-FUNCTIONS = (*definers.FUNCTIONS, *content.FUNCTIONS, *identity.FUNCTIONS, *planner.FUNCTIONS)
+FUNCTIONS = (
+    *definers.FUNCTIONS,
+    *content.FUNCTIONS,
+    *identity.FUNCTIONS,
+    *planner.FUNCTIONS,
+    *administration.FUNCTIONS,
+)
 
 _INSERTS = {
     "users": "(id, email, password_hash, display_name) VALUES ($1::uuid, $1::uuid::text, '', '')",

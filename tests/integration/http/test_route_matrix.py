@@ -80,6 +80,8 @@ ROWS = (
     public("GET", "/metrics", 200),
     public("GET", "/openapi.json", 200),
     public("GET", "/docs", 200),
+    # Tokens are signed with a secret here.
+    public("GET", "/.well-known/jwks.json", 404),
     public("POST", "/api/v1/auth/register", 422, body={}),
     public("POST", "/api/v1/auth/login", 422, body={}),
     public("POST", "/api/v1/auth/refresh-token", 401, body={"refresh_token": "A" * 43}),
@@ -156,6 +158,9 @@ ROWS = (
     Row("GET", "/api/v1/notifications"),
     Row("POST", "/api/v1/notifications/read-all"),
     private("PATCH", NOTIFICATION, body={"read": True}),
+    Row("GET", "/api/v1/admin/users"),
+    Row("GET", "/api/v1/admin/users/{user_id}"),
+    Row("PATCH", "/api/v1/admin/users/{user_id}", other=403, moderator=403, body={"role": "admin"}),
     Row("GET", "/v1/models"),
     Row("GET", "/v1/models/{model:path}"),
     Row(
