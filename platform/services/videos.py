@@ -16,6 +16,7 @@ from little_monster.platform.errors import Conflict, NotFound
 from little_monster.platform.permissions import MODERATOR, has_role
 from little_monster.platform.resources import Resources
 from little_monster.platform.security import Principal
+from little_monster.platform.services import feed
 from little_monster.platform.services.views import count_view
 
 
@@ -76,7 +77,7 @@ async def read_video(resources: Resources, viewer: UUID, video_id: UUID) -> Vide
 
 
 async def change_video(
-    database: Database, user_id: UUID, video_id: UUID, changes: Mapping[str, Any]
+    resources: Resources, user_id: UUID, video_id: UUID, changes: Mapping[str, Any]
 ) -> Video:
     """Change columns of the video and return it.
 
@@ -84,25 +85,29 @@ async def change_video(
         NotFound: there is none, or the user may not change it.
         Conflict: `video_not_ready`, it cannot be public before there is something to watch.
     """
-    async with database.session(user_id) as session:
+    async with resources.database.session(user_id) as session:
         video = await require_video(session, video_id)
+        before = video.status
         if changes.get("status") is VideoStatus.PUBLIC and video.video_url is None:
             raise Conflict("There is nothing to watch yet.", code="video_not_ready")
         changed = await videos.change(session, video_id, changes)
     if changed is None:
         raise no_video()
+    if VideoStatus.PUBLIC in (before, changed.status):
+        await feed.forget(resources.redis)
     return changed
 
 
-async def delete_video(database: Database, user_id: UUID, video_id: UUID) -> None:
+async def delete_video(resources: Resources, user_id: UUID, video_id: UUID) -> None:
     """Delete the video with its comments and ratings.
 
     Raises:
         NotFound: there is none, or the user may not delete it.
     """
-    async with database.session(user_id) as session:
+    async with resources.database.session(user_id) as session:
         if not await videos.delete(session, video_id):
             raise no_video()
+    await feed.forget(resources.redis)
 
 
 async def require_video(session: Session, video_id: UUID) -> Video:
