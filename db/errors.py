@@ -8,7 +8,8 @@ DatabaseError
 │   └── MissingParent      what the row belongs to is not there: `constraint` says what
 ├── UnsafeRole             the operator must give the services a role that row level security binds
 ├── DimensionMismatch      the operator must re-embed, or name another collection
-└── MigrationFailed        the operator must prepare a role or a right; the message says which
+├── MigrationFailed        the operator must prepare a role or a right; the message says which
+└── SeedRefused            the operator asked to fill a database that must not or cannot be filled
 """
 
 
@@ -55,6 +56,10 @@ class UnsafeRole(DatabaseError):
 
 class MigrationFailed(DatabaseError):
     """The schema cannot be brought up to date; the message is one line and says what is missing."""
+
+
+class SeedRefused(DatabaseError):
+    """The database is not filled, and has not changed; the message is one line and says why."""
 
 
 class IndexUnavailable(DatabaseUnavailable):

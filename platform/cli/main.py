@@ -17,6 +17,7 @@ from little_monster.platform.cli.openapi import openapi
 from little_monster.platform.cli.outbox import outbox
 from little_monster.platform.cli.promote import promote
 from little_monster.platform.cli.register import register
+from little_monster.platform.cli.seed import seed
 from little_monster.platform.cli.settings import settings
 from little_monster.platform.cli.status import status
 from little_monster.platform.cli.terminal import show_error
@@ -33,7 +34,7 @@ app = typer.Typer(
 )
 
 _VERBS: dict[str, tuple[Callable[..., None], ...]] = {
-    "The stack on this machine": (up, down, status, deploy, migrate, promote),
+    "The stack on this machine": (up, down, status, deploy, migrate, promote, seed),
     "Use it": (demo, ask, ingest, documents, login, register),
     "Look up": (outbox, settings, openapi, version),
 }

@@ -156,11 +156,18 @@ def listing(
     """
     shown = rows[: page.limit]
     cursor = encode_cursor(position(shown[-1])) if len(rows) > page.limit else None
+    return listing_of(request, response, page, [view(row) for row in shown], cursor)
+
+
+def listing_of(
+    request: Request, response: Response, page: Page, items: Sequence[Any], cursor: str | None
+) -> dict[str, Any]:
+    """Return the body of a list from its shown items and the cursor behind them; set its `Link` header."""
     links: Links = {"self": page_link(request, page.cursor), "first": page_link(request, None)}
     if cursor is not None:
         links["next"] = page_link(request, cursor)
     response.headers["Link"] = link_header(links)
-    return {"items": [view(row) for row in shown], "next_cursor": cursor, "_links": links}
+    return {"items": items, "next_cursor": cursor, "_links": links}
 
 
 def _index(value: object) -> int:

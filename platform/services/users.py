@@ -15,7 +15,7 @@ from little_monster.platform.origin import Origin
 from little_monster.platform.rate_limits import REQUESTS
 from little_monster.platform.resources import Resources
 from little_monster.platform.security import invalid_token
-from little_monster.platform.services import audit, documents
+from little_monster.platform.services import audit, documents, feed
 from little_monster.platform.services.audit import SecurityEvent
 from little_monster.platform.services.preferences import merged
 
@@ -76,6 +76,8 @@ async def delete_user(
     await _empty(resources, user_id)
     while not await _delete_empty(resources, user_id, origin):
         await _empty(resources, user_id)
+    # Their public videos went with them.
+    await feed.forget(resources.redis)
     # Access tokens outlive the account by minutes.
     lifetime = int(resources.tokens.lifetime.total_seconds())
     await resources.limiter.shut(REQUESTS, str(user_id), lifetime)

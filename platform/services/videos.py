@@ -16,6 +16,7 @@ from little_monster.platform.errors import Conflict, NotFound
 from little_monster.platform.permissions import MODERATOR, has_role
 from little_monster.platform.resources import Resources
 from little_monster.platform.security import Principal
+from little_monster.platform.services import feed
 from little_monster.platform.services.views import count_view
 
 Check = Callable[[Video], None]
@@ -79,7 +80,7 @@ async def read_video(resources: Resources, viewer: UUID, video_id: UUID) -> Vide
 
 
 async def change_video(
-    database: Database, user_id: UUID, video_id: UUID, changes: Mapping[str, Any], *, check: Check
+    resources: Resources, user_id: UUID, video_id: UUID, changes: Mapping[str, Any], *, check: Check
 ) -> Video:
     """Change columns of the video and return it.
 
@@ -88,26 +89,30 @@ async def change_video(
         Conflict: `video_not_ready`, it cannot be public before there is something to watch.
         ProblemError: what `check` raises of the video as it is now.
     """
-    async with database.session(user_id) as session:
+    async with resources.database.session(user_id) as session:
         video = await _lock(session, video_id, check)
+        before = video.status
         if changes.get("status") is VideoStatus.PUBLIC and video.video_url is None:
             raise Conflict("There is nothing to watch yet.", code="video_not_ready")
         changed = await videos.change(session, video_id, changes)
     if changed is None:
         raise no_video()
+    if VideoStatus.PUBLIC in (before, changed.status):
+        await feed.forget(resources.redis)
     return changed
 
 
-async def delete_video(database: Database, user_id: UUID, video_id: UUID, *, check: Check) -> None:
+async def delete_video(resources: Resources, user_id: UUID, video_id: UUID, *, check: Check) -> None:
     """Delete the video with its comments and ratings.
 
     Raises:
         NotFound: there is none, or the user may not delete it.
         ProblemError: what `check` raises of the video as it is now.
     """
-    async with database.session(user_id) as session:
+    async with resources.database.session(user_id) as session:
         await _lock(session, video_id, check)
         await videos.delete(session, video_id)
+    await feed.forget(resources.redis)
 
 
 async def require_video(session: Session, video_id: UUID) -> Video:

@@ -29,16 +29,18 @@ from little_monster.platform.http.pagination import (
     PageDep,
     Position,
     listing,
+    listing_of,
 )
 from little_monster.platform.http.schemas.videos import (
     MAX_TAGS,
+    FirstPage,
     NewVideo,
     Tag,
     VideoChanges,
     VideoView,
     Words,
 )
-from little_monster.platform.services import videos
+from little_monster.platform.services import feed, videos
 
 router = APIRouter(prefix="/videos", tags=["videos"], route_class=IdempotentRoute)
 
@@ -72,15 +74,21 @@ async def list_videos(
         Query(description="Left out: `relevance` with `q`, else `newest`. `relevance` needs `q`."),
     ] = None,
 ) -> dict[str, Any]:
-    """List the feed: public videos, filtered, searched and sorted; or one's own videos of another status."""
+    """List the feed: public videos, filtered, searched and sorted; or one's own videos of another status.
+
+    What is counted of the videos may be five minutes behind on the first page of public ones.
+    """
     wanted = VideoFilter(status, created_by, subject, difficulty, q, tuple(tags))
     order = sort or (VideoOrder.NEWEST if q is None else VideoOrder.RELEVANCE)
     if order is VideoOrder.RELEVANCE and q is None:
         raise _nothing_to_be_relevant_to()
+    slot = await feed.find(resources.redis, wanted, order, page.limit) if page.cursor is None else None
+    if slot is not None and (kept := FirstPage.read(slot.body)) is not None:
+        return listing_of(request, response, page, kept.items, kept.next_cursor)
     rows = await videos.list_videos(
         resources.database, user, wanted, order=order, limit=page.fetch, after=_after(page, order)
     )
-    return listing(
+    answer = listing(
         request,
         response,
         page,
@@ -88,6 +96,10 @@ async def list_videos(
         view=lambda row: VideoView.of(row.video),
         position=lambda row: _position(row, order),
     )
+    if slot is not None:
+        first = FirstPage(items=answer["items"], next_cursor=answer["next_cursor"])
+        await feed.keep(resources.redis, slot, first.model_dump_json(by_alias=True))
+    return answer
 
 
 @router.post(
@@ -145,7 +157,7 @@ async def change_video(
     """Change one's own video; moderators may change anybody's. It can be public once there is something to
     watch."""
     video = await videos.change_video(
-        resources.database, user.user_id, video_id, body.given(), check=if_match(request, _tag)
+        resources, user.user_id, video_id, body.given(), check=if_match(request, _tag)
     )
     response.headers["ETag"] = _tag(video)
     return VideoView.of(video)
@@ -159,7 +171,7 @@ async def change_video(
 )
 async def delete_video(video_id: UUID, request: Request, user: CurrentUser, resources: ResourcesDep) -> None:
     """Delete one's own video with its comments and ratings; moderators may delete anybody's."""
-    await videos.delete_video(resources.database, user.user_id, video_id, check=if_match(request, _tag))
+    await videos.delete_video(resources, user.user_id, video_id, check=if_match(request, _tag))
 
 
 def _tag(video: Video) -> str:

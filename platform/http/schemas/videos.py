@@ -1,10 +1,10 @@
 """Study videos."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic.json_schema import SkipJsonSchema
 
 from little_monster.db.models.user_documents import Subject
@@ -150,3 +150,18 @@ class VideoView(BaseModel):
                 "ratings": link("ratings", video_id=video.id),
             },
         )
+
+
+class FirstPage(BaseModel):
+    """What is kept of the first page of the feed; its links are made for each request."""
+
+    items: list[VideoView]
+    next_cursor: str | None
+
+    @classmethod
+    def read(cls, body: bytes | None) -> Self | None:
+        """Return what was kept; None when there is nothing, or what another version of this code kept."""
+        try:
+            return None if body is None else cls.model_validate_json(body)
+        except ValidationError:
+            return None

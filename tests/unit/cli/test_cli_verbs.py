@@ -277,3 +277,22 @@ def test_the_openapi_document_is_printed_without_a_stack() -> None:
     document = json.loads(printed.output)
     assert document["info"]["title"] == "Little Monster"
     assert "patch" in document["paths"]["/api/v1/users/{user_id}"]
+
+
+def test_seeding_needs_the_owner_of_the_tables(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LM_DATABASE__URL", "postgresql://app@/database")
+    status, errors = ended(monkeypatch, capsys, "seed")
+    assert status == 1
+    assert "LM_DATABASE__OWNER_URL" in errors
+    monkeypatch.delenv("LM_DATABASE__URL")
+    status, errors = ended(monkeypatch, capsys, "seed")
+    assert status == 1
+    assert "make up" in errors
+
+
+def test_comments_are_not_seeded_without_videos() -> None:
+    result = run("seed", "--videos", "0", "--comments", "5")
+    assert result.exit_code == 2
+    assert "comments need videos" in result.output
