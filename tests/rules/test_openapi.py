@@ -10,7 +10,10 @@ from little_monster.platform.http.app import create_app
 # Operations that nothing of the request can make fail.
 WITHOUT_ERRORS = {"livez", "readyz", "metrics"}
 # Single things of the product that have no version, each with its reason.
-WITHOUT_TAG: set[str] = set()
+WITHOUT_TAG = {
+    # Never changes, and each download stands in the trail.
+    "/api/v1/users/{user_id}/export/{export_id}",
+}
 CONDITIONAL = {"GET": ("304", "If-None-Match"), "PATCH": ("412", "If-Match"), "DELETE": ("412", "If-Match")}
 
 

@@ -26,7 +26,7 @@ PASSWORD = "correct horse battery"
 class Row:
     """One route. `other` is None where the path names nothing that has an owner; `body` is a good one.
 
-    `anyone` is what everybody gets where no token is needed.
+    `anyone` is what everybody gets where no token is needed, `owner` what it is to whom it belongs.
     """
 
     method: str
@@ -37,6 +37,7 @@ class Row:
     expired: int = 401
     deleted: int = 401
     anyone: int | None = None
+    owner: int = 200
     body: Any = None
     files: Any = field(default=None, compare=False)
 
@@ -71,6 +72,8 @@ ROWS = (
     private("PATCH", USER, body={"display_name": "Eve"}),
     private("DELETE", USER, body={"password": PASSWORD}),
     private("GET", f"{USER}/stats"),
+    private("POST", f"{USER}/export"),
+    private("GET", f"{USER}/export/{{export_id}}", owner=409),
     Row("POST", "/api/v1/documents/upload", files={"file": ("a.txt", b"text")}),
     Row("GET", "/api/v1/documents"),
     Row("POST", "/api/v1/documents/search", body={"query": "cells"}),
@@ -80,6 +83,8 @@ ROWS = (
     private("GET", f"{DOCUMENT}/chunks"),
     Row("GET", "/api/v1/jobs"),
     private("GET", "/api/v1/jobs/{job_id}"),
+    private("GET", "/api/v1/jobs/{job_id}/events"),
+    private("POST", "/api/v1/jobs/{job_id}/cancel"),
     Row("POST", "/api/v1/chat/conversations", body={"title": "Cells"}),
     Row("GET", "/api/v1/chat/conversations"),
     private("GET", CONVERSATION),
@@ -135,6 +140,7 @@ async def world(app: FastAPI, postgres: Any, client_of: Callable[..., httpx.Asyn
         files = {"file": ("a.txt", uuid4().hex.encode())}
         added = (await client.post("/api/v1/documents/upload", files=files, headers=ada_headers)).json()
         begun = (await client.post("/api/v1/chat/conversations", json={}, headers=ada_headers)).json()
+        export = (await client.post("/api/v1/users/me/export", headers=ada_headers)).json()
         gone_headers = _bearer(gone["tokens"]["access_token"])
         ended = await client.request(
             "DELETE", "/api/v1/users/me", json={"password": PASSWORD}, headers=gone_headers
@@ -148,6 +154,7 @@ async def world(app: FastAPI, postgres: Any, client_of: Callable[..., httpx.Asyn
             "user_id": ada["user"]["id"],
             "document_id": added["document"]["id"],
             "job_id": added["job"]["id"],
+            "export_id": export["id"],
             "conversation_id": begun["id"],
         },
         ada=ada_headers,
@@ -237,7 +244,7 @@ async def test_somebody_elses_thing_looks_like_a_missing_one(
 @by_key([row for row in OWNED if row.method == "GET"])
 async def test_what_is_hidden_is_there(row: Row, world: World, ask: Ask) -> None:
     """After all who tried, the owner still finds it."""
-    assert (await ask(row, world.ids, world.ada)).status_code == 200
+    assert (await ask(row, world.ids, world.ada)).status_code == row.owner
 
 
 def _told(response: httpx.Response) -> tuple[int, dict[str, Any], set[str]]:
