@@ -1,4 +1,5 @@
-"""The worker that ingests uploaded documents: ``python -m little_monster.pipelines.worker``.
+"""The worker of the queue, which ingests documents and writes exports:
+``python -m little_monster.pipelines.worker``.
 
 It runs beside the Serve application, takes jobs from PostgreSQL, has files read in Ray tasks, and asks the
 embedding and the retrieval deployment. Every few seconds it makes notifications of reminders that are due.
@@ -30,8 +31,9 @@ from little_monster.db.repositories.jobs import CHANNEL
 from little_monster.db.session import Database
 from little_monster.db.vectors.index import VectorIndex
 from little_monster.db.vectors.server import QdrantIndex
-from little_monster.pipelines import ingest
-from little_monster.pipelines.consumer import Consumer
+from little_monster.pipelines import export, ingest
+from little_monster.pipelines.consumer import Consumer, Work
+from little_monster.pipelines.export import ExportParts
 from little_monster.pipelines.ingest import IngestParts
 from little_monster.pipelines.periodic import repeat
 from little_monster.pipelines.tasks import RayReader, ReaderOptions
@@ -50,6 +52,7 @@ CONCURRENCY = 2
 REMINDERS_S = 15.0
 
 _APPLICATION_POLL_S = 2.0
+_RELEASE: dict[str, Work] = {ingest.KIND: ingest.release, export.KIND: export.release}
 _log = structlog.get_logger(__name__)
 
 
@@ -78,9 +81,16 @@ async def work(settings: Settings, options: ReaderOptions, *, concurrency: int) 
         consumer = Consumer(
             parts.database,
             worker=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}",
-            kinds=[ingest.KIND],
-            work=lambda lease: ingest.run_job(lease, parts),
-            release=ingest.release,
+            kinds=[*_RELEASE],
+            work=_by_kind(
+                {
+                    ingest.KIND: lambda lease: ingest.run_job(lease, parts),
+                    export.KIND: lambda lease: export.run_job(
+                        lease, ExportParts(parts.database, parts.storage)
+                    ),
+                }
+            ),
+            release=_by_kind(_RELEASE),
             concurrency=concurrency,
         )
         reminders = asyncio.create_task(
@@ -93,6 +103,10 @@ async def work(settings: Settings, options: ReaderOptions, *, concurrency: int) 
             stop.set()
             await reminders
     _log.info("worker_stopped")
+
+
+def _by_kind(works: dict[str, Work]) -> Work:
+    return lambda lease: works[lease.job.kind](lease)
 
 
 async def _application_runs(stop: asyncio.Event) -> bool:

@@ -116,6 +116,9 @@ class ApiSettings(_Group):
     """Origins a browser application may call the API from."""
     heartbeat_s: float = Field(10.0, gt=0, le=15)
     """Seconds between comment heartbeats of an event stream."""
+    job_stream_s: float = Field(900.0, gt=0, le=3600)
+    """Seconds after which the event stream of a job that has not ended closes; its client connects again, and
+    shows a token that is valid then."""
 
 
 class ChatSettings(_Group):

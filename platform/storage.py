@@ -1,6 +1,6 @@
-"""Uploaded files, in a local folder or an S3-compatible bucket.
+"""Uploaded files and exports, in a local folder or an S3-compatible bucket.
 
-A key is `{user_id}/{document_id}/original`.
+A key is `{user_id}/{document_id}/original`, or `{user_id}/exports/{job_id}.zip`.
 """
 
 import asyncio

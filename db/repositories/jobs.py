@@ -80,6 +80,13 @@ async def list(
     return [*await session.scalars(newest_first(query, Job.created_at, Job.id, limit=limit, after=after))]
 
 
+async def find_active(session: Session, user_id: UUID, kind: str) -> Job | None:
+    """Return the user's newest job of this kind that has not ended."""
+    active = Job.status.in_([JobStatus.QUEUED, JobStatus.RUNNING])
+    query = select(Job).where(Job.user_id == user_id, Job.kind == kind, active)
+    return await session.scalar(query.order_by(Job.created_at.desc(), Job.id.desc()).limit(1))
+
+
 def key(row: Job) -> tuple[datetime, UUID]:
     """Return where `row` stands in `list`."""
     return row.created_at, row.id

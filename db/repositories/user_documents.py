@@ -122,6 +122,14 @@ async def set_status(
     return await changed(session, query) == 1
 
 
+async def give_up(session: Session, document_id: UUID, *, code: str, reason: str) -> bool:
+    """Let a document fail that is being read or waits for it; False when there is no such document."""
+    waiting = UserDocument.embedding_status.in_([EmbeddingStatus.PENDING, EmbeddingStatus.PROCESSING])
+    query = update(UserDocument).where(UserDocument.id == document_id, waiting)
+    values = {"embedding_status": EmbeddingStatus.FAILED, "error_code": code, "error_reason": reason}
+    return await changed(session, query.values(values)) == 1
+
+
 async def ids(session: Session, user_id: UUID) -> Rows[UUID]:
     """Return the ids of all documents of the user."""
     return [*await session.scalars(select(UserDocument.id).where(UserDocument.user_id == user_id))]

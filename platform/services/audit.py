@@ -37,6 +37,8 @@ class SecurityEvent(StrEnum):
     TOTP_DISABLED = "totp_disabled"
     RECOVERY_CODE_USED = "recovery_code_used"
     ROLE_CHANGED = "role_changed"
+    EXPORT_REQUESTED = "export_requested"
+    EXPORT_DOWNLOADED = "export_downloaded"
     ACCOUNT_DELETED = "account_deleted"
 
 

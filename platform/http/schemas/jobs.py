@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 
 from little_monster.db.models.jobs import Job, JobStatus
 from little_monster.platform.http.links import Links, link
+from little_monster.platform.services.exports import EXPORT
 from little_monster.platform.services.jobs import eta_seconds
 
 
@@ -59,7 +60,9 @@ def _failure_of(job: Job) -> JobFailure | None:
 
 
 def _links_of(job: Job) -> Links:
-    links = {"self": link("jobs", job.id)}
+    links = {"self": link("jobs", job.id), "events": link("jobs", job.id, "events")}
     if job.subject_id is not None and job.kind.endswith("_document"):
         links["document"] = link("documents", job.subject_id)
+    if job.kind == EXPORT and job.status == JobStatus.COMPLETED:
+        links["file"] = link("users", job.user_id, "export", job.id)
     return links

@@ -47,6 +47,8 @@ def settings(postgres: Any, valkey_url: str, tmp_path_factory: pytest.TempPathFa
         database={"url": SecretStr(postgres.app_url), "pool_size": 4},
         redis={"url": SecretStr(valkey_url)},
         auth={"secret": SecretStr("integration-secret-0123456789abcdef")},
+        # Nothing works on the jobs of most tests.
+        api={"job_stream_s": 5},
         # Tests flush the views themselves.
         content={"view_flush_s": 3600},
     )

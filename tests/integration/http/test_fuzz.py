@@ -55,7 +55,8 @@ numbers = count()
 
 @pytest.fixture(scope="module")
 def url(settings: Settings, app_of: Callable[..., FastAPI]) -> Iterator[str]:
-    api = settings.api.model_copy(update={"requests_per_minute": 10**9, "login_attempts_per_minute": 10**9})
+    limits = {"requests_per_minute": 10**9, "login_attempts_per_minute": 10**9, "job_stream_s": 0.01}
+    api = settings.api.model_copy(update=limits)
     with serve(app_of(settings.model_copy(update={"api": api}))) as url:
         yield url
 

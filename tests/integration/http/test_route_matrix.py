@@ -28,8 +28,8 @@ PASSWORD = "correct horse battery"
 class Row:
     """One route. `other` is None where the path names nothing that has an owner; `body` is a good one.
 
-    `anyone` is what everybody gets where no token is needed. `path`, `query` and `body` name the ids of
-    `World`.
+    `anyone` is what everybody gets where no token is needed, `owner` what it is to whom it belongs. `path`,
+    `query` and `body` name the ids of `World`.
     """
 
     method: str
@@ -40,6 +40,7 @@ class Row:
     expired: int = 401
     deleted: int = 401
     anyone: int | None = None
+    owner: int = 200
     body: Any = None
     files: Any = field(default=None, compare=False)
     content: bytes | None = None
@@ -114,6 +115,8 @@ ROWS = (
     private("PATCH", USER, body={"display_name": "Eve"}),
     private("DELETE", USER, body={"password": PASSWORD}),
     private("GET", f"{USER}/stats"),
+    private("POST", f"{USER}/export"),
+    private("GET", f"{USER}/export/{{export_id}}", owner=409),
     Row("POST", "/api/v1/documents/upload", files={"file": ("a.txt", b"text")}),
     Row("GET", "/api/v1/documents"),
     Row("POST", "/api/v1/documents/search", body={"query": "cells"}),
@@ -123,6 +126,8 @@ ROWS = (
     private("GET", f"{DOCUMENT}/chunks"),
     Row("GET", "/api/v1/jobs"),
     private("GET", "/api/v1/jobs/{job_id}"),
+    private("GET", "/api/v1/jobs/{job_id}/events"),
+    private("POST", "/api/v1/jobs/{job_id}/cancel"),
     Row("POST", "/api/v1/chat/conversations", body={"title": "Cells"}),
     Row("GET", "/api/v1/chat/conversations"),
     private("GET", CONVERSATION),
@@ -225,6 +230,7 @@ async def world(app: FastAPI, postgres: Any, client_of: Callable[..., httpx.Asyn
         feed = await _made(client, "/api/v1/planner/feed", None, ada_headers)
         token = await _made(client, "/api/v1/auth/tokens", {"name": "a", "scopes": ["read"]}, ada_headers)
         await _made(client, "/api/v1/ratings", rating, ada_headers)
+        export = (await client.post("/api/v1/users/me/export", headers=ada_headers)).json()
         gone_headers = _bearer(gone["tokens"]["access_token"])
         ended = await client.request(
             "DELETE", "/api/v1/users/me", json={"password": PASSWORD}, headers=gone_headers
@@ -240,6 +246,7 @@ async def world(app: FastAPI, postgres: Any, client_of: Callable[..., httpx.Asyn
             "user_id": ada["user"]["id"],
             "document_id": added["document"]["id"],
             "job_id": added["job"]["id"],
+            "export_id": export["id"],
             "conversation_id": begun["id"],
             **content,
             "event_id": event["id"],
@@ -383,7 +390,7 @@ async def test_what_a_moderator_may(row: Row, world: World, ask: Ask, client: ht
 @by_key([row for row in OWNED if row.method == "GET" and row.other == 404])
 async def test_what_is_hidden_is_there(row: Row, world: World, ask: Ask) -> None:
     """After all who tried, the owner still finds it."""
-    assert (await ask(row, world.ids, world.ada)).status_code == 200
+    assert (await ask(row, world.ids, world.ada)).status_code == row.owner
 
 
 async def test_what_is_only_listed_is_there(world: World, client: httpx.AsyncClient) -> None:

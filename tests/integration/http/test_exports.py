@@ -1,0 +1,289 @@
+"""Everything of an account in one file: asked for, written by the worker, downloaded."""
+
+import asyncio
+import io
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+from zipfile import ZipFile
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from little_monster.db.base import new_id
+from little_monster.db.models import Difficulty, Subject, VideoStatus
+from little_monster.db.models.chat_messages import MessageRole
+from little_monster.db.models.jobs import JobStatus
+from little_monster.db.repositories import chat_messages, jobs, videos
+from little_monster.pipelines import export
+from little_monster.pipelines.export import ExportParts
+from little_monster.pipelines.leases import Lease
+from little_monster.platform.errors import NotFound
+from little_monster.platform.resources import Resources
+from little_monster.platform.services.exports import EXPORT, key_of
+
+Register = Callable[[], Awaitable[Any]]
+
+
+@pytest.fixture
+def resources(app: FastAPI) -> Resources:
+    opened: Resources = app.state.resources
+    return opened
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What an account asks of the API, and the worker that answers."""
+
+    client: httpx.AsyncClient
+    resources: Resources
+
+    async def request(self, account: Any) -> dict[str, Any]:
+        response = await self.client.post("/api/v1/users/me/export", headers=account.headers)
+        assert response.status_code == 202, response.text
+        job: dict[str, Any] = response.json()
+        assert response.headers["location"] == f"/api/v1/jobs/{job['id']}"
+        return job
+
+    async def take(self, account: Any, job_id: str) -> Lease:
+        """Claim the job as the worker does; exports that other tests left are not ours."""
+        async with self.resources.database.session(None) as session:
+            claimed = await jobs.claim(session, worker="test", kinds=[EXPORT], limit=1000, lease_s=60)
+        (job,) = [one for one in claimed if str(one.id) == job_id]
+        assert str(job.user_id) == account.user["id"]
+        return Lease(self.resources.database, job, "test")
+
+    async def work(self, lease: Lease) -> JobStatus | None:
+        parts = ExportParts(self.resources.database, self.resources.storage)
+        return await export.run_job(lease, parts)
+
+    async def download(self, account: Any, job_id: str) -> httpx.Response:
+        return await self.client.get(f"/api/v1/users/me/export/{job_id}", headers=account.headers)
+
+    async def files(self, account: Any) -> dict[str, bytes]:
+        """Ask for the file, let it be written, and return what is in it."""
+        job = await self.request(account)
+        assert await self.work(await self.take(account, job["id"])) == JobStatus.COMPLETED
+        response = await self.download(account, job["id"])
+        assert response.status_code == 200, response.text
+        assert response.headers["content-type"] == "application/zip"
+        assert response.headers["content-disposition"].startswith("attachment;")
+        assert response.headers["cache-control"] == "no-store"
+        with ZipFile(io.BytesIO(response.content)) as archive:
+            assert archive.testzip() is None
+            return {name: archive.read(name) for name in archive.namelist()}
+
+    async def exists(self, account: Any, job_id: str) -> bool:
+        key = key_of(UUID(account.user["id"]), UUID(job_id))
+        try:
+            return bool(await self.resources.storage.get(key))
+        except NotFound:
+            return False
+
+
+@pytest.fixture
+def desk(client: httpx.AsyncClient, resources: Resources) -> Desk:
+    return Desk(client, resources)
+
+
+async def fill(desk: Desk, account: Any, word: str) -> dict[str, str]:
+    """Give the account one of everything, with `word` in each; return the ids."""
+
+    async def post(path: str, **body: Any) -> str:
+        response = await desk.client.post(f"/api/v1{path}", headers=account.headers, **body)
+        assert response.status_code < 300, response.text
+        made = response.json()
+        return str(made["document"]["id"] if "document" in made else made["id"])
+
+    document = await post("/documents/upload", files={"file": (f"{word}.txt", f"About {word}.".encode())})
+    conversation = await post("/chat/conversations", json={"title": word})
+    for role in (MessageRole.USER, MessageRole.ASSISTANT):
+        async with desk.resources.database.session(UUID(account.user["id"])) as session:
+            await chat_messages.add(
+                session,
+                user_id=UUID(account.user["id"]),
+                conversation_id=UUID(conversation),
+                role=role,
+                content=f"{word} says the {role.value}",
+            )
+    times = {"start_date": "2026-03-01T10:00:00Z", "end_date": "2026-03-01T11:00:00Z"}
+    event = await post("/planner/events", json={"title": word, "type": "study", **times})
+    return {"document": document, "conversation": conversation, "event": event}
+
+
+async def add_opinions(desk: Desk, account: Any, video_id: str, word: str) -> None:
+    for path, body in (("comments", {"text": word}), ("ratings", {"stars": 4})):
+        body = {"video_id": video_id, **body}
+        response = await desk.client.post(f"/api/v1/{path}", json=body, headers=account.headers)
+        assert response.status_code < 300, response.text
+
+
+async def add_video(desk: Desk, account: Any) -> str:
+    user_id = UUID(account.user["id"])
+    async with desk.resources.database.session(user_id) as session:
+        video = await videos.create(
+            session,
+            created_by=user_id,
+            title="Cells",
+            topic="Walls",
+            subject=Subject.BIOLOGY,
+            difficulty=Difficulty.BEGINNER,
+        )
+        await videos.change(session, video.id, {"status": VideoStatus.PUBLIC})
+    return str(video.id)
+
+
+async def test_everything_of_ones_own_and_nothing_else(desk: Desk, register: Register) -> None:
+    ada, eve = await register(), await register()
+    ids = await fill(desk, ada, "mitochondria")
+    await fill(desk, eve, "chloroplasts")
+    video_id = await add_video(desk, eve)
+    await add_opinions(desk, eve, video_id, "chloroplasts")
+    await add_opinions(desk, ada, video_id, "mitochondria")
+    files = await desk.files(ada)
+
+    told = {name: json.loads(content) for name, content in files.items() if name.endswith(".json")}
+    assert told["profile.json"]["email"] == ada.email
+    (document,) = told["documents.json"]
+    assert document["file"] == f"documents/{ids['document']}.txt"
+    assert files[document["file"]] == b"About mitochondria."
+    conversation = told[f"conversations/{ids['conversation']}.json"]
+    assert conversation["title"] == "mitochondria"
+    assert [(one["role"], one["content"]) for one in conversation["messages"]] == [
+        ("user", "mitochondria says the user"),
+        ("assistant", "mitochondria says the assistant"),
+    ]
+    assert [(one["id"], one["title"]) for one in told["planner_events.json"]] == [
+        (ids["event"], "mitochondria")
+    ]
+    assert [(one["video_id"], one["text"]) for one in told["comments.json"]] == [(video_id, "mitochondria")]
+    assert [(one["video_id"], one["stars"]) for one in told["ratings.json"]] == [(video_id, 4)]
+    assert told["videos.json"] == []
+    assert [one["kind"] for one in told["audit_events.json"]] == ["registered", "export_requested"]
+    assert len(told["sessions.json"]) == 1
+    whole = b"".join(files.values())
+    for foreign in (b"chloroplasts", eve.email.encode(), eve.user["id"].encode(), b"argon2", b"_hash"):
+        assert foreign not in whole, foreign
+
+
+async def test_a_moderators_file_holds_only_their_own(
+    desk: Desk, register: Register, register_as: Callable[[str], Awaitable[Any]]
+) -> None:
+    eve, moderator = await register(), await register_as("moderator")
+    await add_opinions(desk, eve, await add_video(desk, eve), "chloroplasts")
+    files = await desk.files(moderator)
+    assert json.loads(files["comments.json"]) == json.loads(files["ratings.json"]) == []
+    assert not any(eve.user["id"].encode() in content for content in files.values())
+
+
+async def test_a_lost_original_is_told(desk: Desk, account: Any) -> None:
+    ids = await fill(desk, account, "mitochondria")
+    await desk.resources.storage.delete(f"{account.user['id']}/{ids['document']}/original")
+    files = await desk.files(account)
+    assert [one["file"] for one in json.loads(files["documents.json"])] == [None]
+    assert not [name for name in files if name.startswith("documents/")]
+
+
+async def test_the_trail_knows_and_the_job_links_the_file(desk: Desk, account: Any) -> None:
+    job = await desk.request(account)
+    assert (job["kind"], job["status"]) == ("export_account", "queued")
+    assert "file" not in job["_links"]
+    assert (await desk.request(account))["id"] == job["id"]
+    await desk.work(await desk.take(account, job["id"]))
+    done = (await desk.client.get(f"/api/v1/jobs/{job['id']}", headers=account.headers)).json()
+    assert (done["status"], done["progress"]) == ("completed", 1)
+    path = done["_links"]["file"]["href"]
+    assert path == f"/api/v1/users/{account.user['id']}/export/{job['id']}"
+    assert (await desk.client.get(path, headers=account.headers)).status_code == 200
+    assert (await desk.request(account))["id"] != job["id"]
+    trail = (await desk.client.get("/api/v1/auth/events", headers=account.headers)).json()["items"]
+    assert [one["kind"] for one in trail[:3]] == ["export_requested", "export_downloaded", "export_requested"]
+
+
+async def test_what_is_not_there(desk: Desk, register: Register) -> None:
+    ada, eve = await register(), await register()
+    job = await desk.request(ada)
+    early = await desk.download(ada, job["id"])
+    assert (early.status_code, early.json()["code"]) == (409, "export_not_ready")
+    await desk.work(await desk.take(ada, job["id"]))
+
+    theirs, missing = await desk.download(eve, job["id"]), await desk.download(eve, str(new_id()))
+    assert (theirs.status_code, missing.status_code) == (404, 404)
+    assert theirs.json()["code"] == missing.json()["code"] == "export_not_found"
+    assert theirs.json()["detail"] == missing.json()["detail"]
+    path = f"/api/v1/users/{ada.user['id']}/export"
+    assert (await desk.client.get(f"{path}/{job['id']}", headers=eve.headers)).status_code == 404
+    assert (await desk.client.post(path, headers=eve.headers)).status_code == 404
+    assert (await desk.client.post(path)).status_code == 401
+    assert (await desk.client.get(f"{path}/{job['id']}")).status_code == 401
+    assert (await desk.download(ada, "x")).status_code == 422
+
+    await desk.resources.storage.delete(key_of(UUID(ada.user["id"]), UUID(job["id"])))
+    gone = await desk.download(ada, job["id"])
+    assert (gone.status_code, gone.json()["code"]) == (404, "file_not_found")
+
+
+async def test_a_job_of_another_kind_is_no_export(desk: Desk, account: Any) -> None:
+    files = {"file": ("a.txt", b"text")}
+    upload = await desk.client.post("/api/v1/documents/upload", files=files, headers=account.headers)
+    response = await desk.download(account, upload.json()["job"]["id"])
+    assert (response.status_code, response.json()["code"]) == (404, "export_not_found")
+
+
+async def test_a_personal_token_takes_nothing_away(desk: Desk, account: Any) -> None:
+    body = {"name": "script", "scopes": ["read", "write"]}
+    made = await desk.client.post("/api/v1/auth/tokens", json=body, headers=account.headers)
+    assert made.status_code == 201, made.text
+    headers = {"Authorization": f"Bearer {made.json()['token']}"}
+    job = await desk.request(account)
+    for method, path in (("POST", ""), ("GET", f"/{job['id']}")):
+        response = await desk.client.request(method, f"/api/v1/users/me/export{path}", headers=headers)
+        assert (response.status_code, response.json()["code"]) == (403, "login_required")
+
+
+async def test_a_cancelled_export_leaves_no_file(
+    desk: Desk, account: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await desk.request(account)
+    lease = await desk.take(account, job["id"])
+    put = desk.resources.storage.put
+
+    async def cancel_then_put(key: str, chunks: Any) -> int:
+        await desk.client.post(f"/api/v1/jobs/{job['id']}/cancel", headers=account.headers)
+        return await put(key, chunks)
+
+    monkeypatch.setattr(desk.resources.storage, "put", cancel_then_put)
+    assert await desk.work(lease) == JobStatus.CANCELLED
+    assert not await desk.exists(account, job["id"])
+    early = await desk.download(account, job["id"])
+    assert (early.status_code, early.json()["code"]) == (409, "export_not_ready")
+
+
+async def test_an_error_of_ours_is_tried_again(desk: Desk, account: Any) -> None:
+    job = await desk.request(account)
+    lease = await desk.take(account, job["id"])
+    parts = ExportParts(desk.resources.database, None)  # type: ignore[arg-type]
+    assert await export.run_job(lease, parts) == JobStatus.QUEUED
+    shown = (await desk.client.get(f"/api/v1/jobs/{job['id']}", headers=account.headers)).json()
+    assert (shown["status"], shown["error"]["code"]) == ("queued", "export_failed")
+    assert (await desk.request(account))["id"] == job["id"]
+
+
+async def test_a_stopped_worker_gives_it_back(desk: Desk, account: Any) -> None:
+    job = await desk.request(account)
+    lease = await desk.take(account, job["id"])
+    assert await export.release(lease) == JobStatus.QUEUED
+    assert await desk.work(await desk.take(account, job["id"])) == JobStatus.COMPLETED
+
+
+async def test_the_account_takes_its_file_with_it(desk: Desk, account: Any) -> None:
+    job = await desk.request(account)
+    await desk.work(await desk.take(account, job["id"]))
+    assert await desk.exists(account, job["id"])
+    body = {"password": "correct horse battery"}
+    response = await desk.client.request("DELETE", "/api/v1/users/me", json=body, headers=account.headers)
+    assert response.status_code == 204, response.text
+    assert not await asyncio.wait_for(desk.exists(account, job["id"]), 5)
