@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -42,13 +43,16 @@ async def create_comment(resources: Resources, author: UUID, video_id: UUID, tex
     async with resources.database.session(author) as session:
         await require_video(session, video_id)
     verdict = await _moderate(resources, text)
+
+    async def create(session: Session) -> Comment:
+        comment = await comments.create(session, video_id=video_id, user_id=author, text=text)
+        await _judge(session, comment, verdict)
+        return comment
+
     try:
-        async with resources.database.session(author) as session:
-            comment = await comments.create(session, video_id=video_id, user_id=author, text=text)
-            await _judge(session, comment, verdict)
+        return await resources.database.run(author, create)
     except RowRefused:
         raise no_video() from None
-    return comment
 
 
 async def list_comments(
@@ -88,12 +92,15 @@ async def change_comment(resources: Resources, author: UUID, comment_id: UUID, t
     if comment.text == text:
         return comment
     verdict = await _moderate(resources, text)
-    async with resources.database.session(author) as session:
+
+    async def change(session: Session) -> Comment:
         changed = await comments.set_text(session, comment_id, text)
         if changed is None:
             raise no_comment()
         await _judge(session, changed, verdict)
-    return changed
+        return changed
+
+    return await resources.database.run(author, change)
 
 
 async def delete_comment(database: Database, user_id: UUID, comment_id: UUID) -> None:
@@ -102,9 +109,8 @@ async def delete_comment(database: Database, user_id: UUID, comment_id: UUID) ->
     Raises:
         NotFound: there is none, or the user may not delete it.
     """
-    async with database.session(user_id) as session:
-        if not await comments.delete(session, comment_id):
-            raise no_comment()
+    if not await database.run(user_id, partial(comments.delete, comment_id=comment_id)):
+        raise no_comment()
 
 
 async def list_queue(
@@ -130,8 +136,8 @@ async def moderate_comment(
         NotFound: there is none.
     """
     require_role(moderator, MODERATOR)
-    async with database.session(moderator.user_id) as session:
-        changed = await comments.moderate(session, comment_id, changes)
+    moderate = partial(comments.moderate, comment_id=comment_id, changes=changes)
+    changed = await database.run(moderator.user_id, moderate)
     if changed is None:
         raise no_comment()
     return changed

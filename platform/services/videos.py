@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -84,11 +85,14 @@ async def change_video(
         NotFound: there is none, or the user may not change it.
         Conflict: `video_not_ready`, it cannot be public before there is something to watch.
     """
-    async with database.session(user_id) as session:
+
+    async def change(session: Session) -> Video | None:
         video = await require_video(session, video_id)
         if changes.get("status") is VideoStatus.PUBLIC and video.video_url is None:
             raise Conflict("There is nothing to watch yet.", code="video_not_ready")
-        changed = await videos.change(session, video_id, changes)
+        return await videos.change(session, video_id, changes)
+
+    changed = await database.run(user_id, change)
     if changed is None:
         raise no_video()
     return changed
@@ -100,9 +104,8 @@ async def delete_video(database: Database, user_id: UUID, video_id: UUID) -> Non
     Raises:
         NotFound: there is none, or the user may not delete it.
     """
-    async with database.session(user_id) as session:
-        if not await videos.delete(session, video_id):
-            raise no_video()
+    if not await database.run(user_id, partial(videos.delete, video_id=video_id)):
+        raise no_video()
 
 
 async def require_video(session: Session, video_id: UUID) -> Video:
