@@ -1,7 +1,8 @@
 """What goes wrong with the database, named by what the caller can do.
 
 DatabaseError
-├── DatabaseUnavailable    the same call may work later: no connection, statement timeout, deadlock
+├── DatabaseUnavailable    the same call may work later: no connection, statement timeout
+│   ├── WriteConflict      it may work at once: a deadlock or serialization failure ended the transaction
 │   └── IndexUnavailable   the same, of the vector index
 ├── DuplicateKey           somebody was first: `constraint` says with what
 ├── RowRefused             what the row hangs on is gone, or the user no longer sees it
@@ -19,6 +20,10 @@ class DatabaseError(Exception):
 
 class DatabaseUnavailable(DatabaseError):
     """The database cannot answer now; the same call may work later."""
+
+
+class WriteConflict(DatabaseUnavailable):
+    """PostgreSQL rolled the transaction back, as others held what it needed; `Database.run` repeats it."""
 
 
 class DuplicateKey(DatabaseError):

@@ -1,8 +1,10 @@
 """Transactions that run as one user, and the checks that make that safe."""
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -12,14 +14,22 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import Session as SyncSession
 
-from little_monster.db.errors import DatabaseUnavailable, UnsafeRole
+from little_monster.db.errors import DatabaseUnavailable, UnsafeRole, WriteConflict
 from little_monster.db.reads import ByKey, Model, Readers
 
 Session = AsyncSession
+Result = TypeVar("Result")
 
-# SQLSTATE classes and codes after which the same call may work later: connection, resources, shutdown,
-# statement timeout, deadlock and serialization.
-_PASSING = ("08", "53", "57P0", "57014", "40P01", "40001")
+# SQLSTATEs of serialization failures and deadlocks: the transaction is rolled back, and may work at once.
+_CONFLICTS = ("40001", "40P01")
+# SQLSTATE classes and codes after which the same call may work later: those, connection, resources, shutdown
+# and statement timeout.
+_PASSING = ("08", "53", "57P0", "57014", *_CONFLICTS)
+
+ATTEMPTS = 4
+"""How often `Database.run` tries: PostgreSQL looks for a deadlock after a second, so that more would outlast
+the patience of who waits."""
+_FIRST_PAUSE_S = 0.02
 
 _ROLE_PROBLEMS = text("""
     SELECT CASE
@@ -73,6 +83,26 @@ class Database:
         with translated():
             async with self._sessions(info={"user_id": _checked(user_id)}) as session, session.begin():
                 yield session
+
+    async def run(self, user_id: UUID | None, work: Callable[[Session], Awaitable[Result]]) -> Result:
+        """Return what `work` returns in one transaction as `user_id`, for rows that others write too.
+
+        Repeats a transaction that PostgreSQL rolled back for the sake of another one: `work` may run more
+        than once, so that outside of its session it does nothing that counts.
+
+        Raises:
+            WriteConflict: the same happened to each of `ATTEMPTS`.
+            DatabaseUnavailable: as of `session`.
+        """
+        for attempt in range(ATTEMPTS - 1):
+            try:
+                async with self.session(user_id) as session:
+                    return await work(session)
+            except WriteConflict:
+                # By chance, so that those who met do not meet again.
+                await asyncio.sleep(random.uniform(0, _FIRST_PAUSE_S * 2**attempt))
+        async with self.session(user_id) as session:
+            return await work(session)
 
     async def read(self, user_id: UUID | None, query: ByKey[Model], key: UUID) -> Model | None:
         """Return the row of `key` as `user_id` sees it, None when that is no row; the short way for a request
@@ -132,7 +162,8 @@ def translated() -> Iterator[None]:
     except DBAPIError as error:
         state = getattr(error.orig, "sqlstate", None) or ""
         if error.connection_invalidated or state.startswith(_PASSING):
-            raise DatabaseUnavailable(f"{type(error.orig).__name__} {state}".strip()) from error
+            passing = WriteConflict if state in _CONFLICTS else DatabaseUnavailable
+            raise passing(f"{type(error.orig).__name__} {state}".strip()) from error
         raise
 
 

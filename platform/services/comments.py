@@ -44,13 +44,16 @@ async def create_comment(resources: Resources, author: UUID, video_id: UUID, tex
     async with resources.database.session(author) as session:
         await require_video(session, video_id)
     verdict = await _moderate(resources, text)
+
+    async def create(session: Session) -> Comment:
+        comment = await comments.create(session, video_id=video_id, user_id=author, text=text)
+        await _judge(session, comment, verdict)
+        return comment
+
     try:
-        async with resources.database.session(author) as session:
-            comment = await comments.create(session, video_id=video_id, user_id=author, text=text)
-            await _judge(session, comment, verdict)
+        return await resources.database.run(author, create)
     except RowRefused:
         raise no_video() from None
-    return comment
 
 
 async def list_comments(
@@ -95,13 +98,16 @@ async def change_comment(
     if comment.text == text:
         return comment
     verdict = await _moderate(resources, text)
-    async with resources.database.session(author) as session:
+
+    async def change(session: Session) -> Comment:
         await _lock(session, comment_id, check)
         changed = await comments.set_text(session, comment_id, text)
         if changed is None:
             raise no_comment()
         await _judge(session, changed, verdict)
-    return changed
+        return changed
+
+    return await resources.database.run(author, change)
 
 
 async def delete_comment(database: Database, user_id: UUID, comment_id: UUID, *, check: Check) -> None:
@@ -111,9 +117,12 @@ async def delete_comment(database: Database, user_id: UUID, comment_id: UUID, *,
         NotFound: there is none, or the user may not delete it.
         ProblemError: what `check` raises of the comment as it is now.
     """
-    async with database.session(user_id) as session:
+
+    async def erase(session: Session) -> None:
         await _lock(session, comment_id, check)
         await comments.delete(session, comment_id)
+
+    await database.run(user_id, erase)
 
 
 async def list_queue(
@@ -140,9 +149,12 @@ async def moderate_comment(
         ProblemError: what `check` raises of the comment as it is now.
     """
     require_role(moderator, MODERATOR)
-    async with database.session(moderator.user_id) as session:
+
+    async def moderate(session: Session) -> Comment | None:
         await _lock(session, comment_id, check)
-        changed = await comments.moderate(session, comment_id, changes)
+        return await comments.moderate(session, comment_id, changes)
+
+    changed = await database.run(moderator.user_id, moderate)
     if changed is None:
         raise no_comment()
     return changed

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 from little_monster.db.errors import RowRefused
@@ -39,8 +40,8 @@ async def rate_video(database: Database, user_id: UUID, video_id: UUID, stars: i
         NotFound: there is no such video, or the user may not see it.
     """
     try:
-        async with database.session(user_id) as session:
-            return await ratings.put(session, video_id=video_id, user_id=user_id, stars=stars)
+        put = partial(ratings.put, video_id=video_id, user_id=user_id, stars=stars)
+        return await database.run(user_id, put)
     except RowRefused:
         raise no_video() from None
 

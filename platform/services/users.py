@@ -9,7 +9,7 @@ from little_monster.db.models.users import User
 from little_monster.db.repositories import jobs, user_documents, users
 from little_monster.db.repositories.rows import change
 from little_monster.db.repositories.users import UserStats
-from little_monster.db.session import Database
+from little_monster.db.session import Database, Session
 from little_monster.platform.errors import Forbidden, NotFound
 from little_monster.platform.origin import Origin
 from little_monster.platform.rate_limits import REQUESTS
@@ -113,10 +113,13 @@ async def _empty(resources: Resources, user_id: UUID) -> None:
 
 async def _delete_empty(resources: Resources, user_id: UUID, origin: Origin) -> bool:
     """Delete the account with its other rows; False when it has got documents meanwhile."""
-    async with resources.database.session(user_id) as session:
+
+    async def delete(session: Session) -> bool:
         if not await users.lock_out(session, user_id):
             return True
         if await user_documents.ids(session, user_id):
             return False
         await audit.record(resources, session, SecurityEvent.ACCOUNT_DELETED, user_id, origin)
         return await users.delete(session, user_id)
+
+    return await resources.database.run(user_id, delete)

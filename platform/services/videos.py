@@ -89,12 +89,15 @@ async def change_video(
         Conflict: `video_not_ready`, it cannot be public before there is something to watch.
         ProblemError: what `check` raises of the video as it is now.
     """
-    async with resources.database.session(user_id) as session:
+
+    async def change(session: Session) -> tuple[VideoStatus, Video | None]:
         video = await _lock(session, video_id, check)
         before = video.status
         if changes.get("status") is VideoStatus.PUBLIC and video.video_url is None:
             raise Conflict("There is nothing to watch yet.", code="video_not_ready")
-        changed = await videos.change(session, video_id, changes)
+        return before, await videos.change(session, video_id, changes)
+
+    before, changed = await resources.database.run(user_id, change)
     if changed is None:
         raise no_video()
     if VideoStatus.PUBLIC in (before, changed.status):
@@ -109,9 +112,12 @@ async def delete_video(resources: Resources, user_id: UUID, video_id: UUID, *, c
         NotFound: there is none, or the user may not delete it.
         ProblemError: what `check` raises of the video as it is now.
     """
-    async with resources.database.session(user_id) as session:
+
+    async def erase(session: Session) -> None:
         await _lock(session, video_id, check)
         await videos.delete(session, video_id)
+
+    await resources.database.run(user_id, erase)
     await feed.forget(resources.redis)
 
 
