@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
 import pytest
+from redis.asyncio import Redis
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
@@ -151,7 +153,7 @@ async def waiting(session: Session, count: int) -> None:
 
 
 async def test_who_rates_a_video_that_is_deleted_meanwhile_sees_no_deadlock(
-    database: Database, postgres: Any, new_user: NewUser, pauses: list[float]
+    database: Database, postgres: Any, new_user: NewUser, pauses: list[float], valkey_url: str
 ) -> None:
     """Who deletes holds the video and waits for a rating; who rates, the other way round."""
     author, early, late = await new_user(), await new_user(), await new_user()
@@ -160,17 +162,19 @@ async def test_who_rates_a_video_that_is_deleted_meanwhile_sees_no_deadlock(
     for user, stars in ((early, 1), (late, 2)):
         await rate_video(database, user, video, stars)
 
-    owner = Database(create_engine(postgres.owner_url, pool_size=2))
+    owner, redis = Database(create_engine(postgres.owner_url, pool_size=2)), Redis.from_url(valkey_url)
     async with owner.session(None) as watcher, owner.session(None) as blocker:
         # The cascade comes to this rating first, and is held up with the video in its hands.
         await blocker.execute(text("SELECT FROM ratings WHERE user_id = :id FOR UPDATE"), {"id": early})
-        deleting = asyncio.create_task(delete_video(database, author, video))
+        parts: Any = SimpleNamespace(database=database, redis=redis)
+        deleting = asyncio.create_task(delete_video(parts, author, video, check=lambda _: None))
         await waiting(watcher, 1)
         rating = asyncio.create_task(rate_video(database, late, video, 5))
         await waiting(watcher, 2)
         await blocker.rollback()
         deleted, rated = await asyncio.gather(deleting, rating, return_exceptions=True)
     await owner.close()
+    await redis.aclose()
 
     assert deleted is None
     assert isinstance(rated, NotFound) or rated.stars == 5  # type: ignore[union-attr]

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 HEALTH = ("/livez", "/readyz", "/metrics")
 PUBLIC = {
     *HEALTH,
+    "/.well-known/jwks.json",
     "/api/v1/planner/calendar/{token}.ics",
     *(
         f"/api/v1/auth/{name}"

@@ -43,7 +43,7 @@ def claims(**changes: Any) -> dict[str, Any]:
         "sid": str(uuid4()),
         "role": "student",
         "iat": now,
-        "exp": now + timedelta(minutes=5),
+        "exp": now + timedelta(days=1),
         "jti": "1",
     }
     return {name: value for name, value in {**good, **changes}.items() if value is not None}
@@ -72,7 +72,7 @@ def header(**changes: Any) -> dict[str, Any]:
 
 def payload(**changes: Any) -> bytes:
     now = int(datetime.now(UTC).timestamp())
-    return json.dumps(claims(**{"iat": now, "exp": now + 300, **changes})).encode()
+    return json.dumps(claims(**{"iat": now, "exp": now + 86_400, **changes})).encode()
 
 
 def parts(token: str, **changes: str) -> str:
@@ -93,6 +93,7 @@ def future() -> datetime:
     return datetime.now(UTC) + timedelta(hours=1)
 
 
+# Made when the tests are collected, and used when their turn comes.
 GOOD = signed()
 FORGERIES: dict[str, Callable[[], str | bytes]] = {
     # Time.
