@@ -2,7 +2,7 @@
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -17,8 +17,9 @@ from little_monster.db.models.jobs import JobStatus
 from little_monster.db.repositories import exports, jobs
 from little_monster.db.repositories.exports import SECTIONS, Record
 from little_monster.db.session import Database
+from little_monster.pipelines import retries
 from little_monster.pipelines.leases import Lease, LeaseLost
-from little_monster.platform.errors import NotFound, ProblemError
+from little_monster.platform.errors import NotFound
 from little_monster.platform.services.exports import EXPORT, key_of
 from little_monster.platform.storage import PART_BYTES, FileStorage
 
@@ -27,7 +28,7 @@ KIND = EXPORT
 _SUFFIXES: Final = {"pdf": ".pdf", "docx": ".docx", "markdown": ".md", "txt": ".txt"}
 # Parts of the whole work, for progress: rows, then files.
 _ROWS_SHARE, _FILES_SHARE = 0.1, 0.9
-_FIRST_RETRY_S = 5.0
+_OUR_ERROR: Final = "export_failed", "The file could not be written because of an error of ours."
 
 _log = structlog.get_logger(__name__)
 
@@ -50,12 +51,7 @@ async def run_job(lease: Lease, parts: ExportParts) -> JobStatus | None:
         return await _abandon(lease, parts)
     except Exception as error:
         _log.exception("export_failed", job_id=str(lease.job.id), attempt=lease.job.attempts)
-        return await _record(_retry(lease, error))
-
-
-async def release(lease: Lease) -> JobStatus | None:
-    """Give the job back to the queue at once, as this worker stops."""
-    return await _record(_requeue(lease, 0.0, "worker_stopped", "The worker was stopped."))
+        return await retries.retry(lease, error, *_OUR_ERROR)
 
 
 async def export_account(lease: Lease, parts: ExportParts) -> None:
@@ -149,22 +145,3 @@ async def _abandon(lease: Lease, parts: ExportParts) -> JobStatus | None:
         return None
     await parts.storage.delete(key_of(lease.job.user_id, lease.job.id))
     return JobStatus.CANCELLED
-
-
-async def _record(writing: Awaitable[JobStatus]) -> JobStatus | None:
-    try:
-        return await writing
-    except LeaseLost:
-        return None
-
-
-async def _retry(lease: Lease, error: Exception) -> JobStatus:
-    code, reason = "export_failed", "The file could not be written because of an error of ours."
-    if isinstance(error, ProblemError):
-        code, reason = error.code, error.detail
-    return await _requeue(lease, _FIRST_RETRY_S * 2 ** (lease.job.attempts - 1), code, reason)
-
-
-async def _requeue(lease: Lease, delay_s: float, code: str, reason: str) -> JobStatus:
-    async with lease.transaction() as session:
-        return await lease.retry_in(session, delay_s=delay_s, code=code, reason=reason)

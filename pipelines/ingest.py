@@ -3,7 +3,7 @@
 Nothing of Ray is needed here: `Reader` says where the file is read, the protocols where the models are.
 """
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -16,12 +16,13 @@ from little_monster.db.repositories import document_chunks, jobs, user_documents
 from little_monster.db.repositories.document_chunks import NewChunk
 from little_monster.db.session import Database, Session
 from little_monster.db.vectors.index import VectorIndex
+from little_monster.pipelines import retries
 from little_monster.pipelines.leases import Lease, LeaseLost
 from little_monster.pipelines.stages.embed import embed_batches
 from little_monster.pipelines.stages.read import ReadDocument, Reader, ReadRequest
 from little_monster.pipelines.stages.store import points, rows
 from little_monster.platform.engines.protocols import Embedder, EmbedderInfo
-from little_monster.platform.errors import LittleMonsterError, NotFound, ProblemError, ReadFailure
+from little_monster.platform.errors import LittleMonsterError, NotFound, ReadFailure
 from little_monster.platform.storage import FileStorage
 
 KIND = "ingest_document"
@@ -29,7 +30,7 @@ KIND = "ingest_document"
 # Parts of the whole work, for progress: reading, then embedding with indexing, measured on a laptop.
 _READ_SHARE, _EMBEDDED_SHARE = 0.15, 0.95
 
-_FIRST_RETRY_S = 5.0
+_OUR_ERROR = "ingest_failed", "The document could not be prepared because of an error of ours."
 _ALL = 2**31 - 1
 
 _log = structlog.get_logger(__name__)
@@ -67,15 +68,15 @@ async def run_job(lease: Lease, parts: IngestParts) -> JobStatus | None:
     except DocumentGone:
         return await _forget(lease, parts)
     except ReadFailure as failure:
-        return await _record(_fail(lease, failure.code, failure.reason))
+        return await retries.recorded(_fail(lease, failure.code, failure.reason))
     except Exception as error:
         _log.exception("ingest_failed", job_id=str(lease.job.id), attempt=lease.job.attempts)
-        return await _record(_retry(lease, error))
+        return await retries.retry(lease, error, *_OUR_ERROR, failed=_set_failed)
 
 
 async def release(lease: Lease) -> JobStatus | None:
     """Give the job back to the queue at once, as this worker stops."""
-    return await _record(_requeue(lease, 0.0, "worker_stopped", "The worker was stopped."))
+    return await retries.release(lease, failed=_set_failed)
 
 
 async def ingest_document(lease: Lease, parts: IngestParts) -> None:
@@ -194,33 +195,11 @@ async def _forget(lease: Lease, parts: IngestParts) -> JobStatus:
     return JobStatus.CANCELLED
 
 
-async def _record(writing: Awaitable[JobStatus]) -> JobStatus | None:
-    try:
-        return await writing
-    except LeaseLost:
-        return None
-
-
 async def _fail(lease: Lease, code: str, reason: str) -> JobStatus:
     async with lease.transaction() as session:
         await lease.fail_in(session, code, reason)
         await _set_failed(session, lease, code, reason)
     return JobStatus.FAILED
-
-
-async def _retry(lease: Lease, error: Exception) -> JobStatus:
-    code, reason = "ingest_failed", "The document could not be prepared because of an error of ours."
-    if isinstance(error, ProblemError):
-        code, reason = error.code, error.detail
-    return await _requeue(lease, _FIRST_RETRY_S * 2 ** (lease.job.attempts - 1), code, reason)
-
-
-async def _requeue(lease: Lease, delay_s: float, code: str, reason: str) -> JobStatus:
-    async with lease.transaction() as session:
-        status = await lease.retry_in(session, delay_s=delay_s, code=code, reason=reason)
-        if status == JobStatus.FAILED:
-            await _set_failed(session, lease, code, reason)
-    return status
 
 
 async def _set_failed(session: Session, lease: Lease, code: str, reason: str) -> None:

@@ -31,7 +31,7 @@ from little_monster.db.repositories.jobs import CHANNEL
 from little_monster.db.session import Database
 from little_monster.db.vectors.index import VectorIndex
 from little_monster.db.vectors.server import QdrantIndex
-from little_monster.pipelines import export, ingest
+from little_monster.pipelines import export, ingest, retries
 from little_monster.pipelines.consumer import Consumer, Work
 from little_monster.pipelines.export import ExportParts
 from little_monster.pipelines.ingest import IngestParts
@@ -52,7 +52,7 @@ CONCURRENCY = 2
 REMINDERS_S = 15.0
 
 _APPLICATION_POLL_S = 2.0
-_RELEASE: dict[str, Work] = {ingest.KIND: ingest.release, export.KIND: export.release}
+_RELEASE: dict[str, Work] = {ingest.KIND: ingest.release, export.KIND: retries.release}
 _log = structlog.get_logger(__name__)
 
 

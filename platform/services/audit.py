@@ -66,15 +66,26 @@ async def record(
         details: what else is to be known; never an address, a name or a secret.
     """
     kept = {name: str(value) if isinstance(value, UUID) else value for name, value in details.items()}
+    await add(session, event, user_id, origin, kept)
+    log(resources, event, user_id, origin, kept)
+
+
+async def add(
+    session: Session,
+    event: SecurityEvent,
+    user_id: UUID | None,
+    origin: Origin,
+    details: Mapping[str, str | int],
+) -> None:
+    """Add an event to the trail alone, for a transaction that may be repeated."""
     await audit_events.add(
         session,
         kind=event.value,
         user_id=user_id,
         actor_id=None if event in _UNPROVEN else user_id,
         address_prefix=origin.address_prefix,
-        details=kept,
+        details=dict(details),
     )
-    log(resources, event, user_id, origin, kept)
 
 
 def log(
@@ -84,7 +95,7 @@ def log(
     origin: Origin,
     details: Mapping[str, str | int],
 ) -> None:
-    """Write an event to the logs alone, for what the database itself adds to the trail."""
+    """Write an event to the logs alone, when it stands in the trail."""
     write = _log.warning if event in _UNPROVEN else _log.info
     user = resources.tokens.pseudonym(user_id) if user_id is not None else None
     write("security_event", kind=event.value, user=user, network=origin.address_prefix, **details)

@@ -74,13 +74,14 @@ async def delete_user(
     """
     await _check_password(resources, user_id, password, check)
     await _empty(resources, user_id)
-    while not await _delete_empty(resources, user_id, origin):
+    while not await _delete_empty(resources.database, user_id, origin):
         await _empty(resources, user_id)
     # Their public videos went with them.
     await feed.forget(resources.redis)
     # Access tokens outlive the account by minutes.
     lifetime = int(resources.tokens.lifetime.total_seconds())
     await resources.limiter.shut(REQUESTS, str(user_id), lifetime)
+    audit.log(resources, SecurityEvent.ACCOUNT_DELETED, user_id, origin, {})
 
 
 def no_user() -> NotFound:
@@ -111,7 +112,7 @@ async def _empty(resources: Resources, user_id: UUID) -> None:
     await resources.storage.delete_prefix(str(user_id))
 
 
-async def _delete_empty(resources: Resources, user_id: UUID, origin: Origin) -> bool:
+async def _delete_empty(database: Database, user_id: UUID, origin: Origin) -> bool:
     """Delete the account with its other rows; False when it has got documents meanwhile."""
 
     async def delete(session: Session) -> bool:
@@ -119,7 +120,7 @@ async def _delete_empty(resources: Resources, user_id: UUID, origin: Origin) -> 
             return True
         if await user_documents.ids(session, user_id):
             return False
-        await audit.record(resources, session, SecurityEvent.ACCOUNT_DELETED, user_id, origin)
+        await audit.add(session, SecurityEvent.ACCOUNT_DELETED, user_id, origin, {})
         return await users.delete(session, user_id)
 
-    return await resources.database.run(user_id, delete)
+    return await database.run(user_id, delete)

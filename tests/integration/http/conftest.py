@@ -7,6 +7,7 @@ from email import message_from_bytes
 from email.message import Message
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import httpx
@@ -16,6 +17,8 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from little_monster.db.base import new_id
+from little_monster.db.models import Difficulty, Subject, VideoStatus
+from little_monster.db.repositories import videos
 from little_monster.db.vectors.edge import EdgeIndex
 from little_monster.platform.engines.fakes import FakeChatModel, FakeEmbedder, FakeModerator, FakeRetriever
 from little_monster.platform.http.app import create_app
@@ -196,3 +199,24 @@ async def account(register: Callable[[], Awaitable[Account]]) -> Account:
 async def redis(valkey_url: str) -> AsyncIterator[Redis]:
     async with Redis.from_url(valkey_url) as redis:
         yield redis
+
+
+@pytest.fixture
+def new_video(database: Any) -> Callable[..., Awaitable[str]]:
+    """Make a video of an account, past the API, which makes drafts only."""
+
+    async def make(account: Any, status: VideoStatus = VideoStatus.PUBLIC) -> str:
+        user_id = UUID(account.user["id"])
+        async with database.session(user_id) as session:
+            video = await videos.create(
+                session,
+                created_by=user_id,
+                title="Cells",
+                topic="Walls",
+                subject=Subject.BIOLOGY,
+                difficulty=Difficulty.BEGINNER,
+            )
+            await videos.change(session, video.id, {"status": status})
+        return str(video.id)
+
+    return make

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from little_monster.db.models import Difficulty, Subject, VideoStatus
+from little_monster.db.models import VideoStatus
 from little_monster.db.repositories import videos
 from little_monster.platform.engines.fakes import FakeModerator
 from little_monster.platform.engines.protocols import ModerationResult
@@ -54,25 +54,6 @@ async def client(
     impatient = settings.model_copy(update={"content": content})
     async with running(impatient, moderator=moderator) as app, client_of(app) as client:
         yield client
-
-
-@pytest.fixture
-def new_video(database: Any) -> Callable[..., Awaitable[str]]:
-    async def make(account: Any, status: VideoStatus = VideoStatus.PUBLIC) -> str:
-        user_id = UUID(account.user["id"])
-        async with database.session(user_id) as session:
-            video = await videos.create(
-                session,
-                created_by=user_id,
-                title="Cells",
-                topic="Walls",
-                subject=Subject.BIOLOGY,
-                difficulty=Difficulty.BEGINNER,
-            )
-            await videos.change(session, video.id, {"status": status})
-        return str(video.id)
-
-    return make
 
 
 async def write(client: httpx.AsyncClient, account: Any, video: str, text: str = "Nice") -> dict[str, Any]:

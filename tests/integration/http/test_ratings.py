@@ -2,35 +2,15 @@
 
 from collections.abc import Awaitable, Callable
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import httpx
 import pytest
 
-from little_monster.db.models import Difficulty, Subject, VideoStatus
-from little_monster.db.repositories import videos
+from little_monster.db.models import VideoStatus
 
 RATINGS = "/api/v1/ratings"
 Register = Callable[[], Awaitable[Any]]
-
-
-@pytest.fixture
-def new_video(database: Any) -> Callable[..., Awaitable[str]]:
-    async def make(account: Any, status: VideoStatus = VideoStatus.PUBLIC) -> str:
-        user_id = UUID(account.user["id"])
-        async with database.session(user_id) as session:
-            video = await videos.create(
-                session,
-                created_by=user_id,
-                title="Cells",
-                topic="Walls",
-                subject=Subject.BIOLOGY,
-                difficulty=Difficulty.BEGINNER,
-            )
-            await videos.change(session, video.id, {"status": status})
-        return str(video.id)
-
-    return make
 
 
 async def rate(client: httpx.AsyncClient, account: Any, video: str, stars: object) -> httpx.Response:
