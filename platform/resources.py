@@ -108,6 +108,15 @@ def storage_url(settings: Settings) -> str:
     return settings.storage.url or (settings.data_dir.resolve() / "files").as_uri()
 
 
+def database_url(settings: Settings) -> str:
+    """Return the URL of the database.
+
+    Raises:
+        ConfigurationError: it is missing.
+    """
+    return _needed("LM_DATABASE__URL", settings.database.url)
+
+
 def open_database(settings: Settings) -> Database:
     """Return the database of the settings; nothing connects yet.
 
@@ -116,7 +125,7 @@ def open_database(settings: Settings) -> Database:
     """
     database = settings.database
     engine = create_engine(
-        _needed("LM_DATABASE__URL", database.url),
+        database_url(settings),
         pool_size=database.pool_size,
         pool_timeout_s=database.pool_timeout_s,
         statement_timeout_ms=database.statement_timeout_ms,

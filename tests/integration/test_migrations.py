@@ -261,7 +261,10 @@ async def works(app_url: str) -> None:
     await database.check_role()
     async with database.session(None) as session:
         login = await users.find_login(session, "A@b.org")
-        (job,) = await jobs.claim(session, worker="w", kinds=["ingest_document"], limit=5, lease_s=30)
+    async with database.session(login.user_id) as session:
+        (waiting,) = await jobs.list(session, limit=5)
+    async with database.session(None) as session:
+        job = await jobs.begin(session, waiting.id, worker="w")
     assert job.user_id == login.user_id
     async with database.session(login.user_id) as session:
         (document,) = await user_documents.list(session, limit=5)
