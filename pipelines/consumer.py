@@ -56,7 +56,7 @@ class Consumer:
         concurrency: jobs at once at most.
         silence_s: seconds after which a silent worker counts as lost.
         grace_s: seconds that running jobs have to end after `stop`, or when the queue is away.
-        poll_s: seconds between looks for jobs of which no word came.
+        poll_s: seconds between looks for jobs of which no word came, as none comes of a retry.
     """
 
     database: Database
@@ -66,7 +66,7 @@ class Consumer:
     concurrency: int = 2
     silence_s: float = 30.0
     grace_s: float = 20.0
-    poll_s: float = 10.0
+    poll_s: float = 3.0
     _running: set[asyncio.Future[JobStatus | None]] = field(default_factory=set, init=False)
 
     async def run(self, stop: asyncio.Event) -> None:
