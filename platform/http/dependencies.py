@@ -15,7 +15,7 @@ from little_monster.platform.origin import Origin
 from little_monster.platform.rate_limits import REQUESTS, Decision
 from little_monster.platform.resources import Resources
 from little_monster.platform.security import PERSONAL_TOKEN_PREFIX, Principal, invalid_token
-from little_monster.platform.services import personal_tokens
+from little_monster.platform.services import accounts, personal_tokens
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -95,14 +95,17 @@ OriginDep = Annotated[Origin, Depends(_get_origin)]
 async def limit_requests(request: Request) -> None:
     """Count the request against its user, or against its address when no valid token says who it is.
 
-    That an account was deleted while its tokens live is known here, as to look it up would cost each request
-    a round trip: such a token is like none.
+    That an account was deleted or got another role while its tokens live is known here, as to look it up
+    would cost each request a round trip: a token of the first is like none, one of the second counts with the
+    new role.
 
     Raises:
         RateLimited: there were too many in this minute.
     """
     principal = await identify(request)
     decision = await _count(request, str(principal.user_id)) if principal else None
+    if principal is not None and decision is not None and decision.marked:
+        principal = await _renew(request, principal)
     if decision is not None and decision.shut:
         context_of(request).is_gone = True
         principal = None
@@ -169,6 +172,17 @@ async def _read_token(request: Request) -> Principal | None:
         return resources.tokens.read(token)
     except Unauthenticated:
         return None
+
+
+async def _renew(request: Request, principal: Principal) -> Principal | None:
+    """Look up what is remembered of the principal; None when its account is gone."""
+    context = context_of(request)
+    try:
+        context.principal = await accounts.renewed(resources_of(request), principal)
+    except Unauthenticated:
+        context.is_gone = True
+        return None
+    return context.principal
 
 
 async def _count(request: Request, key: str) -> Decision | None:

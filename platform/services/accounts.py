@@ -1,6 +1,6 @@
 """Accounts: registering, logging in, staying logged in, logging out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -125,6 +125,12 @@ async def get_user(resources: Resources, principal: Principal) -> User:
     if user is None:
         raise invalid_token()
     return user
+
+
+async def renewed(resources: Resources, principal: Principal) -> Principal:
+    """Return the principal with the role that the account has now. Raises as `get_user`."""
+    user = await get_user(resources, principal)
+    return replace(principal, role=user.role)
 
 
 async def _owner_of(resources: Resources, digest: bytes) -> UUID | None:
