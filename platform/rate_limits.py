@@ -5,6 +5,7 @@ within the minute. Refused requests do not count. Redis computes it all, by its 
 """
 
 import asyncio
+import hashlib
 import math
 from collections import deque
 from collections.abc import Sequence
@@ -162,6 +163,11 @@ class RateLimiter:
         for hit, answer in zip(batch, numbers, strict=True):
             if not hit.answer.done():
                 hit.answer.set_result(answer)
+
+
+def digest_account(account: str) -> str:
+    """Return what stands for an account in keys: 32 hex digits."""
+    return hashlib.sha256(account.encode()).hexdigest()[:32]
 
 
 def _key(name: str, key: str) -> str:

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -111,7 +111,19 @@ class ApiSettings(_Group):
     requests_per_minute: int = Field(600, ge=1)
     """Requests one user (or one address without a token) may make in a minute before 429."""
     login_attempts_per_minute: int = Field(10, ge=1)
-    """Register and login attempts for one account from one address in a minute before 429."""
+    """Attempts (to register, log in, show a password or a code) for one account from one address in a minute
+    before 429."""
+    attempts_per_address_per_minute: int = Field(60, ge=1)
+    """The same from one address, whatever the accounts. An address that many may share, as no trusted proxy
+    has named it and it is none of the public internet, is not limited by itself."""
+    login_attempts_per_account_per_minute: int = Field(100, ge=1)
+    """Log-ins tried on one account in a minute, from all addresses, before 429. Who calls from a network that
+    the account has logged in from before is still let through, so that strangers lock nobody out."""
+    trusted_proxies: list[IPvAnyNetwork] = []
+    """Networks of the proxies before the API, as a JSON list (`["10.0.0.0/8", "127.0.0.1/32"]`): of those, and
+    only of those, `X-Forwarded-For` is read from its right end, and `X-Forwarded-Proto`. Each must append the
+    address that it was called from, or clients could name one of their choice; Ray Serve's own proxies do
+    not."""
     cors_origins: list[str] = []
     """Origins a browser application may call the API from."""
     heartbeat_s: float = Field(10.0, gt=0, le=15)

@@ -31,6 +31,7 @@ from little_monster.platform.http.links import API
 from little_monster.platform.http.middlewares import (
     BodyLimitMiddleware,
     LateCORSMiddleware,
+    LateProxyMiddleware,
     ObserveMiddleware,
 )
 from little_monster.platform.http.openapi import make_openapi
@@ -91,6 +92,7 @@ _MIDDLEWARES: tuple[Any, ...] = (
     CompressionMiddleware,
     ObserveMiddleware,
     LateCORSMiddleware,
+    LateProxyMiddleware,
 )
 # What any operation may answer.
 _COMMON: tuple[type[ProblemError], ...] = (

@@ -1,7 +1,6 @@
 """What endpoints take: the resources, who asks, the request's id, and the limits that are checked before
 they run."""
 
-import hashlib
 from typing import Annotated
 
 from fastapi import Depends, Header, Request
@@ -10,9 +9,10 @@ from fastapi.security.base import SecurityBase
 
 from little_monster.platform import permissions
 from little_monster.platform.errors import RateLimited, Unauthenticated
+from little_monster.platform.http.addresses import client_address, client_network, is_shared
 from little_monster.platform.http.context import context_of
 from little_monster.platform.origin import Origin
-from little_monster.platform.rate_limits import REQUESTS, Decision
+from little_monster.platform.rate_limits import REQUESTS, Decision, digest_account
 from little_monster.platform.resources import Resources
 from little_monster.platform.security import PERSONAL_TOKEN_PREFIX, Principal, invalid_token
 from little_monster.platform.services import accounts, personal_tokens
@@ -115,21 +115,19 @@ async def limit_requests(request: Request) -> None:
 
 
 async def limit_attempts(request: Request, resources: Resources, account: str) -> None:
-    """Count an attempt on an account (its e-mail address, its id, or a code that was sent to it), by address
-    and account: behind a proxy that names no address, one attacker must not lock out everybody.
+    """Count an attempt on an account (its e-mail address, its id, or a code that was sent to it), by network
+    and account, and by network alone, as one may try one password on many accounts. Behind a proxy that
+    names no address that would let one attacker lock out everybody, so that it is not done there.
 
     Raises:
         RateLimited: there were too many in this minute.
     """
-    digest = hashlib.sha256(account.encode()).hexdigest()[:32]
-    key = f"{client_address(request)}:{digest}"
-    limit = resources.settings.api.login_attempts_per_minute
-    _apply(request, await resources.limiter.hit("attempts", key, limit))
-
-
-def client_address(request: Request) -> str:
-    """Return the address of the other end of the connection."""
-    return request.client.host if request.client else "unknown"
+    settings, network = resources.settings.api, client_network(request)
+    if not is_shared(request):
+        limit = settings.attempts_per_address_per_minute
+        _apply(request, await resources.limiter.hit("address_attempts", network, limit))
+    key = f"{network}:{digest_account(account)}"
+    _apply(request, await resources.limiter.hit("attempts", key, settings.login_attempts_per_minute))
 
 
 async def idempotency_key(

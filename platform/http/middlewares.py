@@ -1,20 +1,26 @@
-"""What happens around every request, from the outside in: CORS, observation, the limit of the body. Plain
+"""What happens around every request, from the outside in: who calls, CORS, observation, the limit of the
+body. Plain
 ASGI, so that streams pass through untouched and a client that goes away is seen at once."""
 
 import re
 import time
+from collections.abc import Sequence
+from typing import Any, cast
 from uuid import UUID
 
 import structlog
 from fastapi import HTTPException, Request
 from opentelemetry.trace import Span, Status, StatusCode
+from pydantic import IPvAnyNetwork
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uuid_utils.compat import uuid7
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from little_monster.platform.http.addresses import set_peer
 from little_monster.platform.http.context import RequestContext, set_context
 from little_monster.platform.http.exception_handlers import INTERNAL, problem_response
 from little_monster.platform.http.safe_headers import safe_headers
@@ -91,6 +97,30 @@ class _CORS(CORSMiddleware):
         response = super().preflight_response(request_headers)
         response.raw_headers += safe_headers(response.raw_headers)
         return response
+
+
+class LateProxyMiddleware:
+    """uvicorn's reading of `X-Forwarded-For`, with the proxies of the settings. What the connection itself
+    says stays to be known, as `addresses.py` needs it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._inner: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if self._inner is None:
+            self._inner = self._build(_resources(scope).settings.api.trusted_proxies)
+        set_peer(scope)
+        await self._inner(scope, receive, send)
+
+    def _build(self, proxies: Sequence[IPvAnyNetwork]) -> ASGIApp:
+        if not proxies:
+            return self._app
+        inner: Any = ProxyHeadersMiddleware(cast(Any, self._app), [str(one) for one in proxies])
+        return cast(ASGIApp, inner)
 
 
 class ObserveMiddleware:
