@@ -6,8 +6,8 @@ from little_monster.db.models.chat_conversations import ChatConversation, Contex
 from little_monster.db.models.chat_messages import ChatMessage, MessageRole, MessageStatus
 from little_monster.db.models.comments import Comment, ModerationStatus
 from little_monster.db.models.document_chunks import DocumentChunk
-from little_monster.db.models.ended_identities import EndedIdentity
 from little_monster.db.models.email_codes import EmailCode, EmailCodePurpose
+from little_monster.db.models.ended_identities import EndedIdentity
 from little_monster.db.models.external_identities import ExternalIdentity
 from little_monster.db.models.jobs import Job, JobStatus
 from little_monster.db.models.notifications import Notification

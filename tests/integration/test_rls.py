@@ -17,7 +17,12 @@ from little_monster.db.policies import (
     tenancy,
 )
 
-TENANT_TABLES = (*tenancy.TENANT_TABLES, *identity.TENANT_TABLES, *planner.TABLES, *external_identities.TENANT_TABLES)
+TENANT_TABLES = (
+    *tenancy.TENANT_TABLES,
+    *identity.TENANT_TABLES,
+    *planner.TABLES,
+    *external_identities.TENANT_TABLES,
+)
 TABLES = ("users", *TENANT_TABLES)
 WHO = ("owner", "other", "nobody")
 # Tables with files of their own, where more than an owner and others is tried, and what crosses users.

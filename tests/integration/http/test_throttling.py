@@ -136,7 +136,9 @@ async def test_nobody_else_names_an_address(strict: Any, running: Any, proxies: 
     given = strict(attempts_per_address_per_minute=2, trusted_proxies=proxies)
     async with running(given) as app, at(app, fresh()) as client:
         answers = [
-            await attempt(client, **{"X-Forwarded-For": fresh(), "Forwarded": f"for={fresh()}", "X-Real-IP": "9.1.1.1"})
+            await attempt(
+                client, **{"X-Forwarded-For": fresh(), "Forwarded": f"for={fresh()}", "X-Real-IP": "9.1.1.1"}
+            )
             for _ in range(3)
         ]
         assert [answer.status_code for answer in answers] == [401, 401, 429]
