@@ -6,6 +6,7 @@ The functions follow the rules of `definers.py`.
 from collections.abc import Iterator
 
 from little_monster.db.policies import tenancy
+from little_monster.db.policies.functions import give_away
 
 TENANT_TABLES = ("external_identities",)
 ENDED_TABLE = "ended_identities"
@@ -102,7 +103,7 @@ def create() -> Iterator[str]:
         "CREATE OR REPLACE TRIGGER end_identity AFTER DELETE ON external_identities"
         " FOR EACH ROW EXECUTE FUNCTION auth.end_identity()"
     )
-    yield from _give_away()
+    yield from give_away(FUNCTIONS)
     for right, table in _RIGHTS.items():
         yield f"GRANT {right} ON {table} TO lm_system"
     for (table, policy), rule in _POLICIES.items():
@@ -117,14 +118,3 @@ def drop() -> Iterator[str]:
     yield "DROP POLICY IF EXISTS system_select ON totp_credentials"
     yield "REVOKE SELECT (user_id, confirmed_at) ON totp_credentials FROM lm_system"
     yield "REVOKE SELECT (email_verified_at) ON users FROM lm_system"
-
-
-def _give_away() -> Iterator[str]:
-    # Only who may create in a schema can own a function there; taken back below.
-    yield "GRANT CREATE, USAGE ON SCHEMA auth TO lm_system"
-    for name, statement in FUNCTIONS.items():
-        yield f"REVOKE ALL ON FUNCTION {name} FROM PUBLIC"
-        if "RETURNS trigger" not in statement:
-            yield f"GRANT EXECUTE ON FUNCTION {name} TO lm_app"
-        yield f"ALTER FUNCTION {name} OWNER TO lm_system"
-    yield "REVOKE CREATE ON SCHEMA auth FROM lm_system"

@@ -6,6 +6,7 @@ The function follows the rules of `definers.py`.
 from collections.abc import Iterator
 
 from little_monster.db.policies.administration import LOCK
+from little_monster.db.policies.functions import give_away
 
 # Under the lock of `auth.set_role`, which is held to the end of the transaction: of two admins who leave at
 # once, the second one sees that the first one has left. Students do not wait for it.
@@ -29,14 +30,8 @@ FUNCTIONS = {"auth.is_last_admin()": IS_LAST_ADMIN}
 
 def create() -> Iterator[str]:
     """Yield what makes the function, gives it to lm_system, and lets lm_app call it."""
-    # Only who may create in a schema can own a function there; taken back below.
-    yield "GRANT CREATE, USAGE ON SCHEMA auth TO lm_system"
-    for name, statement in FUNCTIONS.items():
-        yield statement
-        yield f"REVOKE ALL ON FUNCTION {name} FROM PUBLIC"
-        yield f"GRANT EXECUTE ON FUNCTION {name} TO lm_app"
-        yield f"ALTER FUNCTION {name} OWNER TO lm_system"
-    yield "REVOKE CREATE ON SCHEMA auth FROM lm_system"
+    yield from FUNCTIONS.values()
+    yield from give_away(FUNCTIONS)
 
 
 def drop() -> Iterator[str]:

@@ -4,14 +4,12 @@ ASGI, so that streams pass through untouched and a client that goes away is seen
 
 import re
 import time
-from collections.abc import Sequence
 from typing import Any, cast
 from uuid import UUID
 
 import structlog
 from fastapi import HTTPException, Request
 from opentelemetry.trace import Span, Status, StatusCode
-from pydantic import IPvAnyNetwork
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
@@ -28,6 +26,7 @@ from little_monster.platform.logs import bound, log_access, redact_text
 from little_monster.platform.metrics import count_request
 from little_monster.platform.resources import Resources
 from little_monster.platform.services.planner.imports import MAX_BYTES as MAX_IMPORT_BYTES
+from little_monster.platform.settings import ApiSettings
 from little_monster.platform.telemetry import server_span, trace_headers, trace_id_of
 
 REQUEST_ID = "X-Request-ID"
@@ -55,9 +54,8 @@ _EXPOSED = (
 _log = structlog.get_logger("little_monster.http")
 
 
-class LateCORSMiddleware:
-    """Starlette's CORS with the origins of the settings, which are there only after the lifespan has
-    begun."""
+class _LateMiddleware:
+    """A middleware that is made by the settings, which are there only after the lifespan has begun."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -68,10 +66,18 @@ class LateCORSMiddleware:
             await self._app(scope, receive, send)
             return
         if self._inner is None:
-            self._inner = self._build(_resources(scope).settings.api.cors_origins)
+            self._inner = self._build(_resources(scope).settings.api)
         await self._inner(scope, receive, send)
 
-    def _build(self, origins: list[str]) -> ASGIApp:
+    def _build(self, settings: ApiSettings) -> ASGIApp:
+        raise NotImplementedError
+
+
+class LateCORSMiddleware(_LateMiddleware):
+    """Starlette's CORS with the origins of the settings."""
+
+    def _build(self, settings: ApiSettings) -> ASGIApp:
+        origins = settings.cors_origins
         if not origins:
             return self._app
         return _CORS(
@@ -99,28 +105,19 @@ class _CORS(CORSMiddleware):
         return response
 
 
-class LateProxyMiddleware:
+class LateProxyMiddleware(_LateMiddleware):
     """uvicorn's reading of `X-Forwarded-For`, with the proxies of the settings. What the connection itself
     says stays to be known, as `addresses.py` needs it."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-        self._inner: ASGIApp | None = None
-
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
-            return
-        if self._inner is None:
-            self._inner = self._build(_resources(scope).settings.api.trusted_proxies)
         set_peer(scope)
-        await self._inner(scope, receive, send)
+        await super().__call__(scope, receive, send)
 
-    def _build(self, proxies: Sequence[IPvAnyNetwork]) -> ASGIApp:
+    def _build(self, settings: ApiSettings) -> ASGIApp:
+        proxies = [str(one) for one in settings.trusted_proxies]
         if not proxies:
             return self._app
-        inner: Any = ProxyHeadersMiddleware(cast(Any, self._app), [str(one) for one in proxies])
-        return cast(ASGIApp, inner)
+        return cast(ASGIApp, ProxyHeadersMiddleware(cast(Any, self._app), proxies))
 
 
 class ObserveMiddleware:
