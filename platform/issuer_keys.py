@@ -161,12 +161,13 @@ def _read_keys(document: Any) -> Iterator[tuple[str, ReadingKey]]:
 
 def _read_key(jwk: dict[str, Any]) -> ReadingKey | None:
     key_id = jwk.get("kid")
-    if not isinstance(key_id, str) or jwk.get("use", "sig") != "sig" or jwk.get("kty") == "oct":
+    if not isinstance(key_id, str) or jwk.get("use", "sig") != "sig":
         return None
     try:
         key = PyJWK(jwk).key
     except (PyJWTError, ValueError, TypeError, KeyError, AttributeError):
         return None
+    # None for a symmetric one: a secret that is published is none.
     algorithm = algorithm_of(key)
     if algorithm is None or jwk.get("alg", algorithm) != algorithm:
         return None

@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
-from little_monster.platform.errors import Unavailable
+from little_monster.platform import issuer_keys
+from little_monster.platform.errors import ConfigurationError, Unavailable
 from little_monster.platform.issuer_keys import MAX_BYTES, FetchedKeys
-from little_monster.platform.settings import IssuerSettings
+from little_monster.platform.settings import IssuerSettings, load_settings
 from tests.fixtures.issuers import Issuer, serve_issuer
 
 LIFETIME_S, PAUSE_S = 1000.0, 10.0
@@ -194,3 +196,57 @@ async def test_a_slow_issuer_is_given_up(
     monkeypatch.setattr(Issuer, "__call__", lambda *_: asyncio.sleep(2))
     with pytest.raises(Unavailable):
         await keys_of(issuer, clock).find("ES256")
+
+
+async def test_an_issuer_elsewhere_points_at_nothing_on_this_machine(
+    issuer: Issuer, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, asked = "https://accounts.example.com", []
+
+    async def get_json(_client: Any, asked_url: str) -> Any:
+        asked.append(asked_url)
+        return {"issuer": url, "jwks_uri": f"{issuer.url}/jwks"}
+
+    monkeypatch.setattr(issuer_keys, "_get_json", get_json)
+    with pytest.raises(Unavailable):
+        await FetchedKeys(IssuerSettings(issuer=url, audience="a"), clock).find("ES256")
+    assert asked == [f"{url}/.well-known/openid-configuration"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"issuer": "http://accounts.example.com"},
+        {"issuer": "accounts.example.com"},
+        {"issuer": "https://"},
+        {"issuer": "http://127.0.0.1.example.com"},
+        {"jwks_url": "http://accounts.example.com/jwks"},
+        {"jwks_url": "file:///jwks"},
+        {"audience": ""},
+        {"algorithms": []},
+        {"algorithms": ["none"]},
+        {"algorithms": ["HS256"]},
+        {"algorithms": ["HS256", "RS256"], "secret": "s" * 32},
+        {"algorithms": ["HS256"], "secret": "short"},
+        {"secret": "s" * 32},
+        {"leeway_s": 3600},
+    ],
+)
+def test_settings_that_are_not_safe(wrong: Any) -> None:
+    good = {"issuer": "https://accounts.example.com", "audience": "a"}
+    assert IssuerSettings(**good)
+    with pytest.raises(ValidationError):
+        IssuerSettings(**{**good, **wrong})
+
+
+def test_no_issuer_stands_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = {"issuer": "https://accounts.example.com", "audience": "a"}
+    monkeypatch.setenv("LM_AUTH__ISSUERS", json.dumps([one]))
+    assert load_settings().auth.issuers == [IssuerSettings(**one)]
+    monkeypatch.setenv("LM_AUTH__ISSUERS", json.dumps([one, {**one, "audience": "b"}]))
+    with pytest.raises(ConfigurationError, match="LM_AUTH"):
+        load_settings()
+    monkeypatch.setenv("LM_AUTH__ISSUERS", json.dumps([one]))
+    monkeypatch.setenv("LM_AUTH__ISSUER", one["issuer"])
+    with pytest.raises(ConfigurationError, match="LM_AUTH"):
+        load_settings()
