@@ -133,8 +133,10 @@ class AuthSettings(_Group):
     audience: str = "little-monster-api"
     """`aud` of the access tokens."""
     issuers: list[IssuerSettings] = []
-    """Others whose tokens are accepted, as a JSON list of objects: `issuer` and `audience`, and what else
-    `IssuerSettings` of `platform/settings.py` names."""
+    """Others whose tokens are accepted, as a JSON list of objects:
+    `[{"issuer": "https://accounts.example.com", "audience": "client"}]`, each also with `jwks_url` (empty: by
+    discovery), `algorithms`, `secret` (HS256 of an old Supabase project), `create_accounts`,
+    `require_verified_email`, `trust_email`, `leeway_s`, `keys_lifetime_s` and `keys_pause_s`."""
     hash_concurrency: int = Field(2, ge=1, le=64)
     """Password hashes computed at once by one ingress replica (argon2id, 19 MiB each)."""
 
