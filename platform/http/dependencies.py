@@ -112,7 +112,7 @@ async def limit_requests(request: Request) -> None:
         context_of(request).is_gone = True
         principal = None
     if principal is None:
-        decision = await _count(request, f"address:{client_address(request)}")
+        decision = await _count(request, f"address:{client_network(request)}")
     _apply(request, decision)
 
 

@@ -154,3 +154,12 @@ async def test_a_session_remembers_the_network_that_the_proxy_named(
         headers = {"Authorization": f"Bearer {made.json()['tokens']['access_token']}"}
         items = (await proxy.get("/api/v1/auth/sessions", headers=headers)).json()["items"]
         assert items[0]["address_prefix"] == "8.8.4.0/24"
+
+
+async def test_requests_without_a_token_are_counted_by_network(strict: Any, running: Any) -> None:
+    async with running(strict(requests_per_minute=3)) as app:
+        network, statuses = fresh().removesuffix("1"), []
+        for host in range(5):
+            async with at(app, f"{network}{host + 1}") as client:
+                statuses.append((await client.get("/api/v1/users/me")).status_code)
+    assert statuses == [401, 401, 401, 429, 429]
