@@ -6,7 +6,7 @@ which one they had when it was issued. Addresses are not shown: a name and an id
 
 from collections.abc import Iterator
 
-from little_monster.db.policies.functions import give_away
+from little_monster.db.policies.functions import allow, give_away
 
 LOCK = 7_045_771_204
 """Roles change one after the other, so that of two admins who take each other's role one stays."""
@@ -107,11 +107,7 @@ def create() -> Iterator[str]:
     """Yield what makes the functions, gives them to lm_system, and lets lm_app call them."""
     yield from FUNCTIONS.values()
     yield from give_away(FUNCTIONS)
-    for right, table in _RIGHTS.items():
-        yield f"GRANT {right} ON {table} TO lm_system"
-    for (table, policy), rule in _POLICIES.items():
-        yield f"DROP POLICY IF EXISTS {policy} ON {table}"
-        yield f"CREATE POLICY {policy} ON {table} {rule}"
+    yield from allow(_RIGHTS, _POLICIES)
 
 
 def drop() -> Iterator[str]:

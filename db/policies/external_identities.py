@@ -6,7 +6,7 @@ The functions follow the rules of `definers.py`.
 from collections.abc import Iterator
 
 from little_monster.db.policies import tenancy
-from little_monster.db.policies.functions import give_away
+from little_monster.db.policies.functions import allow, give_away
 
 TENANT_TABLES = ("external_identities",)
 ENDED_TABLE = "ended_identities"
@@ -104,11 +104,7 @@ def create() -> Iterator[str]:
         " FOR EACH ROW EXECUTE FUNCTION auth.end_identity()"
     )
     yield from give_away(FUNCTIONS)
-    for right, table in _RIGHTS.items():
-        yield f"GRANT {right} ON {table} TO lm_system"
-    for (table, policy), rule in _POLICIES.items():
-        yield f"DROP POLICY IF EXISTS {policy} ON {table}"
-        yield f"CREATE POLICY {policy} ON {table} {rule}"
+    yield from allow(_RIGHTS, _POLICIES)
 
 
 def drop() -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""How a function that sees more than its caller's rows is given to lm_system, who sees them."""
+"""How a function that sees more than its caller's rows is given to lm_system, and what lm_system may see."""
 
 from collections.abc import Iterator, Mapping
 
@@ -14,3 +14,12 @@ def give_away(functions: Mapping[str, str]) -> Iterator[str]:
             yield f"GRANT EXECUTE ON FUNCTION {name} TO lm_app"
         yield f"ALTER FUNCTION {name} OWNER TO lm_system"
     yield "REVOKE CREATE ON SCHEMA auth FROM lm_system"
+
+
+def allow(rights: Mapping[str, str], policies: Mapping[tuple[str, str], str]) -> Iterator[str]:
+    """Yield what gives lm_system each right on its table, and makes the rule of each (table, policy)."""
+    for right, table in rights.items():
+        yield f"GRANT {right} ON {table} TO lm_system"
+    for (table, policy), rule in policies.items():
+        yield f"DROP POLICY IF EXISTS {policy} ON {table}"
+        yield f"CREATE POLICY {policy} ON {table} {rule}"
