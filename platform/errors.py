@@ -10,6 +10,7 @@ LittleMonsterError
     ├── Forbidden                 403
     ├── NotFound                  404                      also for what belongs to somebody else
     ├── Conflict                  409
+    ├── Gone                      410                      it was there, and its time is over
     ├── PreconditionFailed        412
     ├── TooLarge                  413
     ├── UnsupportedFile           415
@@ -124,6 +125,12 @@ class Conflict(ProblemError):
     """It contradicts what is there."""
 
     status, code, title = 409, "conflict", "Conflict"
+
+
+class Gone(ProblemError):
+    """It was there, and its time is over."""
+
+    status, code, title = 410, "gone", "Gone"
 
 
 class PreconditionFailed(ProblemError):

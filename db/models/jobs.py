@@ -25,7 +25,8 @@ class Job(Keyed, Stamped, Base):
     """One job. `progress` goes from 0 to 1; `subject_id` is what it works on (the document of
     `ingest_document`).
 
-    A worker holds it until `leased_until` and prolongs that while it lives; `run_after` delays a retry.
+    A worker holds it until `leased_until` and prolongs that while it lives; `run_after` delays a retry. What
+    it made is kept until `expires_at`, and `result` is null when it was removed.
     """
 
     __tablename__ = "jobs"
@@ -35,6 +36,18 @@ class Job(Keyed, Stamped, Base):
         Index("jobs_subject_idx", "subject_id"),
         Index("jobs_queued_idx", "run_after", postgresql_where=text("status = 'queued'")),
         Index("jobs_running_idx", "leased_until", postgresql_where=text("status = 'running'")),
+        # One file of everything at a time.
+        Index(
+            "jobs_one_export_idx",
+            "user_id",
+            unique=True,
+            postgresql_where=text("kind = 'export_account' AND status IN ('queued', 'running')"),
+        ),
+        Index(
+            "jobs_expiring_idx",
+            "expires_at",
+            postgresql_where=text("expires_at IS NOT NULL AND result IS NOT NULL"),
+        ),
     )
 
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
@@ -56,3 +69,4 @@ class Job(Keyed, Stamped, Base):
     leased_until: Mapped[datetime | None]
     started_at: Mapped[datetime | None] = mapped_column(sort_order=92)
     finished_at: Mapped[datetime | None] = mapped_column(sort_order=93)
+    expires_at: Mapped[datetime | None] = mapped_column(sort_order=94)

@@ -14,7 +14,7 @@ import pytest
 from fastapi import FastAPI
 
 from little_monster.db.base import new_id
-from little_monster.db.models import Difficulty, Subject, VideoStatus
+from little_monster.db.models import Difficulty, Subject
 from little_monster.db.models.chat_messages import MessageRole
 from little_monster.db.models.jobs import JobStatus
 from little_monster.db.repositories import chat_messages, jobs, videos
@@ -24,6 +24,7 @@ from little_monster.pipelines.leases import Lease
 from little_monster.platform.errors import NotFound
 from little_monster.platform.resources import Resources
 from little_monster.platform.services.exports import EXPORT, key_of
+from tests.fixtures.videos import show
 
 Register = Callable[[], Awaitable[Any]]
 
@@ -132,7 +133,7 @@ async def add_video(desk: Desk, account: Any) -> str:
             subject=Subject.BIOLOGY,
             difficulty=Difficulty.BEGINNER,
         )
-        await videos.change(session, video.id, {"status": VideoStatus.PUBLIC})
+        await show(session, video.id)
     return str(video.id)
 
 
