@@ -102,13 +102,13 @@ async def limit_requests(request: Request) -> None:
         RateLimited: there were too many in this minute.
     """
     principal = await identify(request)
-    decision = await _count(request, str(principal.user_id)) if principal else None
-    if decision is not None and decision.shut:
+    if principal is not None:
+        decision = await _count(request, str(principal.user_id))
+        if not decision.shut:
+            _apply(request, decision)
+            return
         context_of(request).is_gone = True
-        principal = None
-    if principal is None:
-        decision = await _count(request, f"address:{client_address(request)}")
-    _apply(request, decision)
+    _apply(request, await _count(request, f"address:{client_address(request)}"))
 
 
 async def limit_attempts(request: Request, resources: Resources, account: str) -> None:
@@ -171,14 +171,12 @@ async def _read_token(request: Request) -> Principal | None:
         return None
 
 
-async def _count(request: Request, key: str) -> Decision | None:
+async def _count(request: Request, key: str) -> Decision:
     resources = resources_of(request)
     return await resources.limiter.hit(REQUESTS, key, resources.settings.api.requests_per_minute)
 
 
-def _apply(request: Request, decision: Decision | None) -> None:
-    if decision is None:
-        return
+def _apply(request: Request, decision: Decision) -> None:
     headers = context_of(request).headers
     headers["RateLimit-Policy"] = f'"{decision.name}";q={decision.limit};w=60'
     headers["RateLimit"] = f'"{decision.name}";r={decision.remaining};t={decision.reset_s}'
