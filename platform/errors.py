@@ -13,6 +13,7 @@ LittleMonsterError
     ├── Gone                      410                      it was there, and its time is over
     ├── PreconditionFailed        412
     ├── TooLarge                  413
+    │   └── HeadersTooLarge       431
     ├── UnsupportedFile           415
     ├── RateLimited               429, `retry_after_s`     the caller must wait
     ├── ContentRefused            422                      moderation
@@ -143,6 +144,12 @@ class TooLarge(ProblemError):
     """The body is over its limit."""
 
     status, code, title = 413, "too_large", "Too large"
+
+
+class HeadersTooLarge(TooLarge):
+    """The headers are over their limit."""
+
+    status, code, title = 431, "headers_too_large", "Headers too large"
 
 
 class UnsupportedFile(ProblemError):

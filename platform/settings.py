@@ -108,6 +108,8 @@ class ApiSettings(_Group):
     """Where the command-line client finds the API."""
     max_body_bytes: int = Field(256 * 1024, ge=1024)
     """Largest JSON body accepted, in bytes."""
+    max_header_bytes: int = Field(64 * 1024, ge=4096)
+    """Most bytes that the path and all headers of a request may have."""
     max_question_chars: int = Field(8_000, ge=1)
     """Longest question accepted, in characters."""
     requests_per_minute: int = Field(600, ge=1)
