@@ -20,7 +20,7 @@ from little_monster.db.repositories import (
 )
 from little_monster.db.session import Database, Session
 
-WRITERS, STEPS = 12, 15
+WRITERS, STEPS = 8, 12
 RECOUNT = """
     SELECT c.message_count AS counted, count(m.id) AS there
     FROM chat_conversations c LEFT JOIN chat_messages m ON m.conversation_id = c.id
