@@ -1,25 +1,31 @@
 """How often somebody may do something: a sliding window counter in Redis, shared by all replicas.
 
 The count of the last minute is that of this window and, of the window before it, the share that still lies
-within the minute. Refused requests do not count. Redis computes it all, by its own clock.
+within the minute. Refused requests do not count. Redis computes it all, by its own clock. While it is away
+each process counts for itself.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from redis.asyncio import Redis
 
 from little_monster.platform.cache import REDIS_AWAY
+from little_monster.platform.local_limits import LocalWindows
 
 REQUESTS = "requests"
 """Name of the limit that counts every request, by user."""
 WINDOW_S = 60
 MAX_BATCH = 64
+RETRY_S = 1.0
+"""Seconds between two looks whether Redis is back; no request waits for them."""
 
 # For each key and its limit: how many more may pass, -1 where this one may not, in how many milliseconds that
 # changes for the better, and 1 where the key is marked; as one text, which the client reads faster than a
@@ -99,26 +105,21 @@ class RateLimiter:
         self._count, self._mark = redis.register_script(_COUNT), redis.register_script(_MARK)
         self._waiting: deque[_Hit] = deque()
         self._sender: asyncio.Task[None] | None = None
+        self._local = LocalWindows()
+        self._watch: asyncio.Task[None] | None = None
 
-    async def hit(self, name: str, key: str, per_minute: int) -> Decision | None:
-        """Count one request; None when Redis is away, as an answer matters more than a count then."""
-        loop = asyncio.get_running_loop()
-        hit = _Hit(_key(name, key), per_minute, loop.create_future())
-        self._waiting.append(hit)
-        if self._sender is None:
-            self._sender = loop.create_task(self._send())
-        try:
-            left, wait_ms, marked = await hit.answer
-        except REDIS_AWAY as error:
-            _log.warning("rate_limit_skipped", limit=name, error=type(error).__name__)
-            return None
+    async def hit(self, name: str, key: str, per_minute: int) -> Decision:
+        """Count one request: with all replicas, or in this process alone while Redis is away."""
+        full = _key(name, key)
+        answer = await self._shared(full, per_minute)
+        left, wait_ms, marked = answer or (*self._local.hit(full, per_minute, WINDOW_S), 0)
         reset_s = max(1, math.ceil(wait_ms / 1000))
         return Decision(
             name, left >= 0, per_minute, max(0, left), reset_s, shut=left == _SHUT, marked=marked == 1
         )
 
     async def shut(self, name: str, key: str, seconds: int) -> None:
-        """Let nothing of this key pass for so long. With Redis away it is not shut."""
+        """Let nothing of this key pass for so long. With Redis away it is shut in this process alone."""
         try:
             async with self._redis.pipeline(transaction=True) as pipe:
                 pipe.hset(_key(name, key), "shut", "1")
@@ -126,6 +127,36 @@ class RateLimiter:
                 await pipe.execute()
         except REDIS_AWAY as error:
             _log.warning("rate_limit_not_shut", limit=name, error=type(error).__name__)
+            self._local.shut(_key(name, key), seconds)
+
+    async def _shared(self, key: str, limit: int) -> tuple[int, int, int] | None:
+        """Return Redis' answer; None while it is away."""
+        if self._watch is not None:
+            return None
+        loop = asyncio.get_running_loop()
+        hit = _Hit(key, limit, loop.create_future())
+        self._waiting.append(hit)
+        if self._sender is None:
+            self._sender = loop.create_task(self._send())
+        try:
+            return await hit.answer
+        except REDIS_AWAY as error:
+            if self._watch is None:
+                _log.warning("rate_limits_counted_here", error=type(error).__name__)
+                self._watch = loop.create_task(self._wait_for_redis())
+            return None
+
+    async def _wait_for_redis(self) -> None:
+        """Return when it answers; what was counted here meanwhile is forgotten then."""
+        ping: Any = self._redis.ping
+        while True:
+            await asyncio.sleep(RETRY_S)
+            with contextlib.suppress(*REDIS_AWAY):
+                await ping()
+                break
+        self._watch = None
+        self._local.clear()
+        _log.info("rate_limits_counted_together")
 
     async def mark(self, name: str, key: str, seconds: int) -> None:
         """Let each hit of this key say that it is marked, for so long. With Redis away it is not."""

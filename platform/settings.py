@@ -62,6 +62,8 @@ class StorageSettings(_Group):
     url: str | None = None
     """Where uploaded files are kept: `file:///folder` or `s3://bucket/prefix`. Empty: `files/` in the data
     folder. S3 reads the usual AWS_* variables (AWS_ENDPOINT_URL for other vendors)."""
+    export_days: int = Field(7, ge=1, le=365)
+    """Days that the file of an account's export can be downloaded; then it is removed."""
 
 
 class IssuerSettings(_Group):
@@ -169,6 +171,8 @@ class ApiSettings(_Group):
     """Where the command-line client finds the API."""
     max_body_bytes: int = Field(256 * 1024, ge=1024)
     """Largest JSON body accepted, in bytes."""
+    max_header_bytes: int = Field(64 * 1024, ge=4096)
+    """Most bytes that the path and all headers of a request may have."""
     max_question_chars: int = Field(8_000, ge=1)
     """Longest question accepted, in characters."""
     requests_per_minute: int = Field(600, ge=1)
@@ -213,7 +217,8 @@ class ContentSettings(_Group):
     view_flush_s: float = Field(10.0, gt=0)
     """Seconds after which an ingress replica adds the views that Redis has counted to the videos."""
     moderation_timeout_s: float = Field(5.0, gt=0)
-    """Seconds that a comment waits for moderation; after them it is kept as pending, for a moderator."""
+    """Seconds that a comment or video waits for moderation; after them it is kept as pending, and tried again
+    later."""
 
 
 class TelemetrySettings(_Group):

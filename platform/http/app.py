@@ -62,7 +62,7 @@ from little_monster.platform.http.routes import (
     videos,
 )
 from little_monster.platform.resources import Resources
-from little_monster.platform.services.views import flush_forever
+from little_monster.platform.services.views import flush_forever, flush_last
 
 ResourcesFactory = Callable[[], AbstractAsyncContextManager[Resources]]
 
@@ -137,8 +137,11 @@ def _lifespan(resources: ResourcesFactory) -> Callable[[FastAPI], AbstractAsyncC
             await opened.passwords.warm_up()
             app.state.resources = opened
             _settle_memory()
-            async with _in_background(flush_forever(opened)):
-                yield
+            try:
+                async with _in_background(flush_forever(opened)):
+                    yield
+            finally:
+                await flush_last(opened)
 
     return lifespan
 

@@ -105,15 +105,16 @@ async def limit_requests(request: Request) -> None:
         RateLimited: there were too many in this minute.
     """
     principal = await identify(request)
-    decision = await _count(request, str(principal.user_id)) if principal else None
-    if principal is not None and decision is not None and decision.marked:
-        principal = await _renew(request)
-    if decision is not None and decision.shut:
-        context_of(request).is_gone = True
-        principal = None
-    if principal is None:
-        decision = await _count(request, f"address:{client_network(request)}")
-    _apply(request, decision)
+    if principal is not None:
+        decision = await _count(request, str(principal.user_id))
+        if decision.marked:
+            principal = await _renew(request)
+        if decision.shut:
+            context_of(request).is_gone = True
+        elif principal is not None:
+            _apply(request, decision)
+            return
+    _apply(request, await _count(request, f"address:{client_network(request)}"))
 
 
 async def limit_attempts(request: Request, resources: Resources, account: str) -> None:
@@ -197,14 +198,12 @@ async def _renew(request: Request) -> Principal | None:
     return context.principal
 
 
-async def _count(request: Request, key: str) -> Decision | None:
+async def _count(request: Request, key: str) -> Decision:
     resources = resources_of(request)
     return await resources.limiter.hit(REQUESTS, key, resources.settings.api.requests_per_minute)
 
 
-def _apply(request: Request, decision: Decision | None) -> None:
-    if decision is None:
-        return
+def _apply(request: Request, decision: Decision) -> None:
     headers = context_of(request).headers
     headers["RateLimit-Policy"] = f'"{decision.name}";q={decision.limit};w=60'
     headers["RateLimit"] = f'"{decision.name}";r={decision.remaining};t={decision.reset_s}'

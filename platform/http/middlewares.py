@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uuid_utils.compat import uuid7
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from little_monster.platform.errors import HeadersTooLarge
 from little_monster.platform.http.addresses import set_peer
 from little_monster.platform.http.context import RequestContext, set_context
 from little_monster.platform.http.exception_handlers import INTERNAL, problem_response
@@ -51,6 +52,7 @@ _EXPOSED = (
     "ETag",
 )
 
+_HEADERS = HeadersTooLarge("The path and the headers are larger than this server reads.")
 _log = structlog.get_logger("little_monster.http")
 
 
@@ -223,12 +225,16 @@ class _Observation:
 
 
 class BodyLimitMiddleware:
-    """Refuses a body over its limit (413): at once when its length is declared, else while it streams in."""
+    """Refuses headers over their limit (431), and a body over its own (413): at once when its length is
+    declared, else while it streams in."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and _header_bytes(scope) > _resources(scope).settings.api.max_header_bytes:
+            await problem_response(Request(scope), _HEADERS)(scope, receive, send)
+            return
         if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
             await self._app(scope, receive, send)
             return
@@ -248,6 +254,11 @@ class BodyLimitMiddleware:
             return message
 
         await self._app(scope, receive_limited, send)
+
+
+def _header_bytes(scope: Scope) -> int:
+    named = sum(len(name) + len(value) for name, value in scope["headers"])
+    return named + len(scope["path"]) + len(scope["query_string"])
 
 
 def _too_large(limit: int) -> HTTPException:

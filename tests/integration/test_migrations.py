@@ -39,6 +39,7 @@ from little_monster.db.repositories import (
     videos,
 )
 from little_monster.db.session import Database, Session
+from tests.fixtures.videos import show
 
 APP_ROLE = "lm_service"
 
@@ -101,7 +102,8 @@ async def fill_content(session: Session, user_id: UUID) -> None:
     comment = await comments.create(session, video_id=video.id, user_id=user_id, text="Bright")
     await comments.judge(session, comment, ModerationStatus.APPROVED)
     await ratings.put(session, video_id=video.id, user_id=user_id, stars=4)
-    changed = await videos.change(session, video.id, {"status": VideoStatus.PUBLIC})
+    await show(session, video.id)
+    changed = await videos.get(session, video.id)
     assert changed is not None
     assert (changed.comment_count, changed.rating_count, changed.rating_avg) == (1, 1, 4)
     await session.refresh(comment)

@@ -69,6 +69,7 @@ USER, DOCUMENT = "/api/v1/users/{user_id}", "/api/v1/documents/{document_id}"
 CONVERSATION = "/api/v1/chat/conversations/{conversation_id}"
 VIDEO, COMMENT = "/api/v1/videos/{video_id}", "/api/v1/comments/{comment_id}"
 MODERATED = "/api/v1/moderation/comments/{comment_id}"
+MODERATED_VIDEO = "/api/v1/moderation/videos/{video_id}"
 EVENT, FEED = "/api/v1/planner/events/{event_id}", "/api/v1/planner/feeds/{feed_id}"
 NOTIFICATION = "/api/v1/notifications/{notification_id}"
 NEW_VIDEO = {"title": "Cells", "topic": "Walls", "subject": "biology"}
@@ -149,6 +150,8 @@ ROWS = (
     community("DELETE", COMMENT, done=204),
     Row("GET", "/api/v1/moderation/comments", other=403, moderator=200),
     Row("PATCH", MODERATED, other=403, moderator=200, body={"reason": "Looked at."}),
+    Row("GET", "/api/v1/moderation/videos", other=403, moderator=200),
+    Row("PATCH", MODERATED_VIDEO, other=403, moderator=200, body={"status": "rejected"}),
     community("POST", "/api/v1/ratings", body={"video_id": "{video_id}", "stars": 4}, done=201),
     community("GET", "/api/v1/ratings", query={"video_id": "{video_id}"}),
     private("GET", "/api/v1/ratings/user/{user_id}/video/{video_id}"),
@@ -165,6 +168,7 @@ ROWS = (
     Row("POST", "/api/v1/planner/import", content=CALENDAR),
     Row("GET", "/api/v1/notifications"),
     Row("POST", "/api/v1/notifications/read-all"),
+    private("GET", NOTIFICATION),
     private("PATCH", NOTIFICATION, body={"read": True}),
     Row("GET", "/api/v1/admin/users"),
     Row("GET", "/api/v1/admin/users/{user_id}"),
