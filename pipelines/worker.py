@@ -20,15 +20,12 @@ from uuid import uuid4
 
 import ray
 import structlog
-from pydantic import SecretStr
 from ray import serve
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 
-from little_monster.db.engine import create_engine
 from little_monster.db.listen import listen
 from little_monster.db.repositories.jobs import CHANNEL
-from little_monster.db.session import Database
 from little_monster.db.vectors.index import VectorIndex
 from little_monster.db.vectors.server import QdrantIndex
 from little_monster.pipelines import export, ingest, retries
@@ -38,9 +35,8 @@ from little_monster.pipelines.ingest import IngestParts
 from little_monster.pipelines.periodic import repeat
 from little_monster.pipelines.tasks import RayReader, ReaderOptions
 from little_monster.platform.engines.remote import RemoteEmbedder, RemoteVectorIndex
-from little_monster.platform.errors import ConfigurationError
 from little_monster.platform.logs import setup_logs
-from little_monster.platform.resources import storage_url
+from little_monster.platform.resources import open_database, storage_url
 from little_monster.platform.services.planner.reminders import emit_due
 from little_monster.platform.settings import Settings, load_settings
 from little_monster.platform.storage import open_storage
@@ -126,7 +122,7 @@ async def _application_runs(stop: asyncio.Event) -> bool:
 @asynccontextmanager
 async def _parts(settings: Settings, options: ReaderOptions) -> AsyncIterator[IngestParts]:
     async with AsyncExitStack() as stack:
-        database = Database(create_engine(_database_url(settings), pool_size=settings.database.pool_size))
+        database = open_database(settings)
         stack.push_async_callback(database.close)
         embedder = RemoteEmbedder(_handle(EMBEDDING), failures=FAILURES)
         index = await _index(settings, embedder)
@@ -147,7 +143,7 @@ async def _index(settings: Settings, embedder: RemoteEmbedder) -> VectorIndex:
 
 @asynccontextmanager
 async def _calls(settings: Settings) -> AsyncIterator[AsyncIterator[str]]:
-    calls: Any = listen(_database_url(settings), CHANNEL)
+    calls: Any = listen(_listening_url(settings), CHANNEL)
     try:
         yield calls
     finally:
@@ -158,10 +154,9 @@ def _handle(deployment: str) -> Any:
     return serve.get_deployment_handle(deployment, app_name=APPLICATION, _check_exists=True)
 
 
-def _database_url(settings: Settings) -> str:
-    url: SecretStr | None = settings.database.url
-    if url is None:
-        raise ConfigurationError("LM_DATABASE__URL: is needed here; `little-monster up` sets it")
+def _listening_url(settings: Settings) -> str:
+    url = settings.database.direct_url or settings.database.url
+    assert url is not None, "the database was opened"
     return url.get_secret_value()
 
 

@@ -6,9 +6,18 @@ file named by ``LM_CONFIG``. `load_settings` turns a wrong value into one line t
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -17,6 +26,15 @@ from pydantic_settings import (
 )
 
 from little_monster.platform.errors import ConfigurationError
+
+# As browsers send it (RFC 6454, section 6.2): lower-case, and nothing behind host and port. The text is
+# compared, so that another way to write it would match nothing.
+Origin = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^(\*|[a-z][a-z0-9+.-]*://[a-z0-9.-]+(:[0-9]{1,5})?|[a-z]+://\[[0-9a-f:]+\](:[0-9]{1,5})?)$"
+    ),
+]
 
 
 class _Group(BaseModel):
@@ -30,12 +48,31 @@ class DatabaseSettings(_Group):
     owner_url: SecretStr | None = None
     """DSN of the role that owns the tables and runs migrations. Only `little-monster up` and `migrate` read
     it."""
+    replica_url: SecretStr | None = None
+    """DSN of a streaming replica of it, for the same role: GET requests read there, and from the primary
+    while the replica is away or behind, or has not yet what the user has just written. Empty: no replica."""
+    replica_max_lag_s: float = Field(5.0, gt=0, le=3600)
+    """Seconds that what is read from the replica may be old; while it is further behind it is not used."""
+    transaction_pooler: bool = False
+    """`url` and `replica_url` lead to PgBouncer in transaction mode, or the like: nothing is prepared or set
+    for longer than a transaction. Needs `direct_url`; `owner_url` must lead past the pooler too."""
+    direct_url: SecretStr | None = Field(None, validate_default=True)
+    """DSN for the services that leads past a pooler: the worker hears of new jobs through it (LISTEN). Empty:
+    `url`."""
     pool_size: int = Field(10, ge=1, le=500)
-    """Connections that each process keeps open; half of them may stay with reads of one row."""
-    pool_timeout_s: float = Field(5.0, gt=0)
+    """Connections that each process keeps open, to the replica as many again; half of them may stay with
+    reads of one row."""
+    pool_timeout_s: float = Field(5.0, gt=0, le=60)
     """Seconds a request waits for a free connection before it is answered 503."""
-    statement_timeout_ms: int = Field(15_000, ge=0)
+    statement_timeout_ms: int = Field(15_000, ge=0, le=3_600_000)
     """Milliseconds after which PostgreSQL ends a statement of the services. 0: never."""
+
+    @field_validator("direct_url")
+    @classmethod
+    def _leads_past_the_pooler(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is None and info.data.get("transaction_pooler"):
+            raise ValueError("is needed with LM_DATABASE__TRANSACTION_POOLER, to hear of new jobs")
+        return value
 
 
 class RedisSettings(_Group):
@@ -112,8 +149,8 @@ class ApiSettings(_Group):
     """Requests one user (or one address without a token) may make in a minute before 429."""
     login_attempts_per_minute: int = Field(10, ge=1)
     """Register and login attempts for one account from one address in a minute before 429."""
-    cors_origins: list[str] = []
-    """Origins a browser application may call the API from."""
+    cors_origins: list[Origin] = []
+    """Origins a browser application may call the API from, as a JSON list; `*` alone: any."""
     heartbeat_s: float = Field(10.0, gt=0, le=15)
     """Seconds between comment heartbeats of an event stream."""
     job_stream_s: float = Field(900.0, gt=0, le=3600)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 from little_monster.db.models.notifications import Notification
@@ -18,8 +19,7 @@ async def list_notifications(
     database: Database, owner: UUID, *, limit: int, after: After, unread: bool | None
 ) -> list[Notification]:
     """Return at most `limit` notifications, newest first, behind `after`."""
-    async with database.session(owner) as session:
-        return await notifications.list(session, limit=limit, after=after, unread=unread)
+    return await database.query(owner, partial(notifications.list, limit=limit, after=after, unread=unread))
 
 
 async def mark(

@@ -61,7 +61,7 @@ class Stress:
 
     async def read_one(self, user_id: UUID, chance: random.Random) -> None:
         wanted = chance.choice(self.user_ids)
-        row = await self.database.read(user_id, BY_ID, wanted)
+        row = await self.database.read(user_id, BY_ID, wanted, fresh=True)
         assert (row and row.id) == (wanted if wanted == user_id else None)
 
     async def nobody(self, _user_id: UUID, _chance: random.Random) -> None:
