@@ -99,7 +99,7 @@ class Replica:
         self._observer = observer
         self._reason: str | None = _START
         self._rests_until = 0.0
-        self._as_of = self._now = 0.0
+        self._as_of = self._now = self._since = 0.0
         self._passed: deque[tuple[float, int]] = deque(maxlen=600)
         self._following: asyncio.Task[None] | None = None
 
@@ -173,15 +173,17 @@ class Replica:
     async def _look(self) -> str | None:
         """Find out as of when the replica is; return why it is not to be used, None when it is."""
         before, self._now = self._now, await self._writes.now()
-        if self._now < before:
-            # The clock is another one: what was measured with the old one means nothing.
-            self._as_of = 0.0
+        if not before or self._now < before:
+            # It is the first time, or the clock is another one: what was measured with it means nothing.
+            self._as_of, self._since = 0.0, self._now
             self._passed.clear()
         self._passed.append((self._now, await self._primary.ask(_PRIMARY)))
         replayed = await self._replica.ask(_REPLAYED)
         while self._passed and self._passed[0][1] <= replayed:
             self._as_of, _ = self._passed.popleft()
-        return None if self._now - self._as_of <= self._max_lag_s else _BEHIND
+        if self._now - max(self._as_of, self._since) > self._max_lag_s:
+            return _BEHIND
+        return None if self._as_of else _START
 
     def _leave(self, reason: str) -> None:
         self._rests_until = asyncio.get_running_loop().time() + REST_S
@@ -190,8 +192,9 @@ class Replica:
         self._server.cut()
 
     def _change(self, reason: str | None) -> None:
-        if reason != self._reason:
-            self._reason = reason
+        before, self._reason = self._reason, reason
+        # One reason often leads to the next, which tells nothing new.
+        if before != reason and (before == _START or None in (before, reason)):
             self._observer.changed(reason)
 
 

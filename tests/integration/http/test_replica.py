@@ -6,7 +6,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,9 +94,7 @@ class Standby:
         """Receive what the primary writes, and replay nothing."""
         await self.ask("SELECT pg_wal_replay_pause()")
         try:
-            async with asyncio.timeout(10):
-                while await self.ask("SELECT pg_get_wal_replay_pause_state()") != "paused":
-                    await asyncio.sleep(0.02)
+            await until(lambda: self.ask("SELECT pg_get_wal_replay_pause_state()"), "paused")
             yield
         finally:
             await self.ask("SELECT pg_wal_replay_resume()")
@@ -160,6 +158,13 @@ class User:
                 await asyncio.sleep(0.05)
 
 
+async def until(look: Callable[[], Awaitable[Any]], wanted: Any) -> None:
+    """Return when `look` returns `wanted`."""
+    async with asyncio.timeout(10):
+        while await look() != wanted:  # noqa: ASYNC110 - no event tells it
+            await asyncio.sleep(0.02)
+
+
 def reads(server: str) -> float:
     """How many reads a server has answered."""
     return DATABASE_READS.labels(server)._value.get()
@@ -215,9 +220,7 @@ async def test_a_get_reads_what_the_replica_has(world: World) -> None:
     async with world.standby.paused():
         await world.rename(user, "New")
         assert await user.name() == "A"
-    async with asyncio.timeout(5):
-        while await user.name() != "New":
-            await asyncio.sleep(0.02)
+    await until(user.name, "New")
 
 
 async def test_who_wrote_sees_it_although_the_replica_does_not(world: World) -> None:
@@ -271,9 +274,7 @@ async def test_a_replica_that_is_behind_is_left(world: World) -> None:
     async with world.standby.paused():
         await world.rename(user, "New")
         since = time.monotonic()
-        async with asyncio.timeout(3 * MAX_LAG_S):
-            while await user.name() != "New":
-                await asyncio.sleep(0.02)
+        await until(user.name, "New")
         assert MAX_LAG_S - 1 < time.monotonic() - since < MAX_LAG_S + 1.5
         assert REPLICA_USED._value.get() == 0
         assert (await world.client.get("/readyz")).status_code == 200
@@ -305,14 +306,16 @@ class Load:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(self._read(user)) for user in self._users]
-        yield
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        end = asyncio.Event()
+        tasks = [asyncio.create_task(self._read(user, end)) for user in self._users]
+        try:
+            yield
+        finally:
+            end.set()
+            await asyncio.gather(*tasks)
 
-    async def _read(self, user: User) -> None:
-        while True:
+    async def _read(self, user: User, end: asyncio.Event) -> None:
+        while not end.is_set():
             for path in (ME, CONVERSATIONS):
                 since = time.monotonic()
                 response = await user.ask("GET", path)
