@@ -1,6 +1,6 @@
 """Real services for the integration tests: PostgreSQL and Valkey, each started once in a folder of its own.
 
-postgres        the server: `owner_url` (a superuser), `app_url` (the services' role), `new_database()`; migrated
+postgres        the server: `owner_url` (a superuser), `app_url` (the services' role), `new_database()`
 pooler_url      the same database for the services' role, through a PgBouncer in transaction mode
 database        a `Database` as the services' role; every test makes its own users and sees only their rows
 new_user        makes an account and returns its id
