@@ -34,6 +34,7 @@ REST_S = 5.0
 _START = "not_looked_yet"
 _BEHIND = "behind"
 _PRIMARY = "SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::int8"
+_SYSTEM = "SELECT system_identifier FROM pg_control_system()"
 _REPLAYED = "SELECT (pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::int8 WHERE pg_is_in_recovery()"
 
 
@@ -93,7 +94,7 @@ class Replica:
         observer: Observer,
     ) -> None:
         self._server = server
-        self._primary, self._replica = _Probe(primary), _Probe(replica, greet=_check_role)
+        self._primary, self._replica = _Probe(primary), _Probe(replica, greet=self._require_safe)
         self._writes = writes
         self._max_lag_s = max_lag_s
         self._observer = observer
@@ -185,6 +186,12 @@ class Replica:
             return _BEHIND
         return None if self._as_of else _START
 
+    async def _require_safe(self, connection: Any) -> None:
+        """Look at what a new connection leads to, before a row is read there."""
+        role_check.require_safe(*await connection.fetchrow(role_check.PROBLEMS))
+        if await connection.fetchval(_SYSTEM) != await self._primary.ask(_SYSTEM):
+            raise NotReplica("it replays the log of another server")
+
     def _leave(self, reason: str) -> None:
         self._rests_until = asyncio.get_running_loop().time() + REST_S
         self._change(reason)
@@ -228,10 +235,9 @@ class _Probe:
 
     async def _open(self) -> Any:
         if self._connection is None or self._connection.is_closed():
-            connection = await self._connect()
+            self._connection = await self._connect()
             if self._greet is not None:
-                await self._greet(connection)
-            self._connection = connection
+                await self._greet(self._connection)
         return self._connection
 
     def close(self) -> None:
@@ -239,7 +245,3 @@ class _Probe:
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None
-
-
-async def _check_role(connection: Any) -> None:
-    role_check.require_safe(*await connection.fetchrow(role_check.PROBLEMS))

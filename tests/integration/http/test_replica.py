@@ -196,6 +196,7 @@ def replicated(
             "url": SecretStr(primary.url(ROLE, DATABASE, PASSWORD)),
             "replica_url": SecretStr(standby.url(ROLE, PASSWORD)),
             "replica_max_lag_s": MAX_LAG_S,
+            "statement_timeout_ms": 4321,
         }
     )
     api = settings.api.model_copy(update={"requests_per_minute": 1_000_000})
@@ -427,6 +428,31 @@ async def test_a_role_that_rows_are_not_kept_from_is_refused(
         await asyncio.sleep(0.5)
         await database.query(UUID(user.id), lambda session: session.scalar(text("SELECT 1")))
     assert [one["reason"] for one in logs if one["event"] == "replica_not_used"] == ["UnsafeRole"]
+    await database.close()
+
+
+async def test_the_settings_reach_both_servers(world: World) -> None:
+    user = await world.register()
+
+    async def show(session: Session) -> tuple[bool, str, int]:
+        recovering = await session.scalar(text("SELECT pg_is_in_recovery()"))
+        timeout = await session.scalar(text("SHOW statement_timeout"))
+        pool: Any = (await session.connection()).engine.pool
+        return bool(recovering), str(timeout), pool.size()
+
+    assert await world.database.query(UUID(user.id), show) == (True, "4321ms", 4)
+    assert await world.database.query(UUID(user.id), show, fresh=True) == (False, "4321ms", 4)
+
+
+async def test_the_replica_of_another_server_is_refused(
+    replicated: Settings, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replicas, "_SYSTEM", "SELECT (random() * 1e9)::int8")
+    database = open_database(replicated, world.app.state.resources.redis)
+    with structlog.testing.capture_logs() as logs:
+        database.follow_replica()
+        await asyncio.sleep(0.5)
+    assert [one["reason"] for one in logs if one["event"] == "replica_not_used"] == ["NotReplica"]
     await database.close()
 
 
