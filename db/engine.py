@@ -15,9 +15,6 @@ from little_monster.db.errors import DatabaseUnavailable
 
 USER_SETTING = "app.user_id"
 
-# Unnamed statements, which the server forgets with the next one.
-_UNPREPARED = {"prepared_statement_cache_size": 0, "prepared_statement_name_func": lambda: ""}
-
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -99,10 +96,7 @@ def create_engine(url: str, options: Options = _USUAL, **others: Any) -> AsyncEn
     wanted = replace(options, **others)
     engine = create_async_engine(
         "postgresql+asyncpg://",
-        connect_args={
-            "async_creator_fn": connector(url, wanted),
-            **(_UNPREPARED if wanted.transaction_pooler else {}),
-        },
+        async_creator=connector(url, wanted),
         pool_size=wanted.pool_size,
         max_overflow=0,
         pool_timeout=wanted.pool_timeout_s,
@@ -137,6 +131,7 @@ def connector(url: str, options: Options) -> Callable[[], Awaitable[TenantConnec
     arguments: dict[str, Any] = {"server_settings": {**always, **settings}}
     begin_with = ""
     if options.transaction_pooler:
+        # Without a cache asyncpg leaves statements unnamed, and sends each along whenever it is run.
         arguments = {"server_settings": always, "statement_cache_size": 0}
         begin_with = "".join(f" SET LOCAL {name} = '{value}';" for name, value in settings.items())
 
