@@ -36,7 +36,7 @@ from little_monster.pipelines.periodic import repeat
 from little_monster.pipelines.tasks import RayReader, ReaderOptions
 from little_monster.platform.engines.remote import RemoteEmbedder, RemoteVectorIndex
 from little_monster.platform.logs import setup_logs
-from little_monster.platform.resources import open_database, storage_url
+from little_monster.platform.resources import listening_url, open_database, storage_url
 from little_monster.platform.services.planner.reminders import emit_due
 from little_monster.platform.settings import Settings, load_settings
 from little_monster.platform.storage import open_storage
@@ -143,7 +143,7 @@ async def _index(settings: Settings, embedder: RemoteEmbedder) -> VectorIndex:
 
 @asynccontextmanager
 async def _calls(settings: Settings) -> AsyncIterator[AsyncIterator[str]]:
-    calls: Any = listen(_listening_url(settings), CHANNEL)
+    calls: Any = listen(listening_url(settings), CHANNEL)
     try:
         yield calls
     finally:
@@ -152,12 +152,6 @@ async def _calls(settings: Settings) -> AsyncIterator[AsyncIterator[str]]:
 
 def _handle(deployment: str) -> Any:
     return serve.get_deployment_handle(deployment, app_name=APPLICATION, _check_exists=True)
-
-
-def _listening_url(settings: Settings) -> str:
-    url = settings.database.direct_url or settings.database.url
-    assert url is not None, "the database was opened"
-    return url.get_secret_value()
 
 
 def _arguments() -> argparse.Namespace:

@@ -132,6 +132,15 @@ def open_database(settings: Settings, redis: Redis | None = None) -> Database:
     return Database(create_engine(url, options), replica)
 
 
+def listening_url(settings: Settings) -> str:
+    """Return where notifications are heard: past a pooler, whose connections belong to nobody for long.
+
+    Raises:
+        ConfigurationError: the URL is missing.
+    """
+    return _needed("LM_DATABASE__URL", settings.database.direct_url or settings.database.url)
+
+
 def _needed(name: str, value: SecretStr | None) -> str:
     if value is None:
         raise ConfigurationError(

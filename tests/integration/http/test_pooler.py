@@ -16,8 +16,10 @@ from sqlalchemy import text
 from little_monster.db.base import new_id
 from little_monster.db.engine import create_engine
 from little_monster.db.errors import StatementTimeout
+from little_monster.db.listen import listen
 from little_monster.db.repositories import users
 from little_monster.db.session import Database
+from little_monster.platform.resources import listening_url, open_database
 from little_monster.platform.settings import Settings
 
 CONVERSATIONS = "/api/v1/chat/conversations"
@@ -61,6 +63,26 @@ async def test_many_users_at_once(client: httpx.AsyncClient) -> None:
 
     await asyncio.gather(*(work(number) for number in range(12)))
     assert (await client.get("/readyz")).status_code == 200
+
+
+async def test_notifications_are_heard_past_the_pooler(
+    settings: Settings, postgres: Any, pooler_url: str
+) -> None:
+    assert listening_url(settings) == postgres.app_url
+    update = {
+        "url": SecretStr(pooler_url),
+        "direct_url": SecretStr(postgres.app_url),
+        "transaction_pooler": True,
+    }
+    behind = settings.model_copy(update={"database": settings.database.model_copy(update=update)})
+    opened, words = open_database(behind), listen(listening_url(behind), "heard")
+    async with asyncio.timeout(10):
+        assert await anext(words) == ""
+        async with opened.session(None) as session:
+            await session.execute(text("SELECT pg_notify('heard', 'hello')"))
+        assert await anext(words) == "hello"
+    await words.aclose()
+    await opened.close()
 
 
 async def test_a_row_is_read_by_its_key(pooled: Database, user_id: UUID) -> None:
