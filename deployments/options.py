@@ -4,7 +4,7 @@ bound."""
 import os
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -17,6 +17,9 @@ DATA_FOLDER = "data:"
 
 class _Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+_Parsed = TypeVar("_Parsed", bound=_Options)
 
 
 class VllmModel(_Options):
@@ -139,6 +142,17 @@ class GraphOptions(_Options):
         return models
 
 
+class JobsOptions(_Options):
+    """The jobs deployment."""
+
+    concurrency: int = Field(2, ge=2)
+    """Jobs that one replica works on at once."""
+    reader_cpus: float = Field(0.5, ge=0)
+    """CPUs that Ray reserves for reading one document."""
+    grace_s: float = Field(20.0, ge=0)
+    """Seconds that running jobs have to end when their replica stops, before they go back to the queue."""
+
+
 class _ModelFile(BaseModel):
     model: ChatModelOptions
 
@@ -166,8 +180,17 @@ def parse_graph_options(args: dict[str, Any]) -> GraphOptions:
     Raises:
         ConfigurationError: the message is one line and names what is wrong.
     """
+    return _parse(GraphOptions, args)
+
+
+def parse_jobs_options(args: dict[str, Any]) -> JobsOptions:
+    """Validate the `args:` of the application of jobs. Raises as `parse_graph_options`."""
+    return _parse(JobsOptions, args)
+
+
+def _parse(options: type[_Parsed], args: dict[str, Any]) -> _Parsed:
     try:
-        return GraphOptions(**_expanded(args))
+        return options(**_expanded(args))
     except ValidationError as error:
         raise ConfigurationError(f"args: {_one_line(error)}") from None
 

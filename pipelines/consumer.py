@@ -1,128 +1,188 @@
-"""Takes jobs from the queue and has a few of them worked on at once."""
+"""Takes jobs from the queue and has a few of them worked on at once; does what is due again and again.
+
+PgQueuer brings the entries, beats for those that are being worked on, and hands them to another worker when
+the beats stop. What it records of an entry is not what users see: that is the row of the job, which the work
+itself writes while it has its lease.
+"""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from uuid import UUID, uuid4
 
 import structlog
+from pgqueuer import PgQueuer, RetryRequested
+from pgqueuer.domain.models import Context, Schedule
+from pgqueuer.domain.models import Job as Entry
 
+from little_monster.db import queue
 from little_monster.db.errors import DatabaseUnavailable
+from little_monster.db.models.jobs import JobStatus
 from little_monster.db.repositories import jobs
 from little_monster.db.session import Database
-from little_monster.pipelines.leases import LEASE_S, Lease
+from little_monster.pipelines import retries
+from little_monster.pipelines.leases import Lease
 
 _log = structlog.get_logger(__name__)
+# After a failure that could not even be written down.
+_AFTER_AN_OUTAGE = timedelta(seconds=5)
+_LONGEST_PAUSE_S = 5.0
 
-Work = Callable[[Lease], Awaitable[object]]
+Work = Callable[[Lease], Awaitable[JobStatus | None]]
+"""Does a job, records how it stands then, and returns that; None when the lease was lost."""
 
 
+@dataclass(frozen=True, slots=True)
+class Routine:
+    """What is done again and again, by one of all workers: `when` is a cron expression of six fields, of
+    which the last are the seconds."""
+
+    name: str
+    when: str
+    work: Callable[[], Awaitable[object]]
+
+
+@dataclass
 class Consumer:
     """One worker of the queue.
 
     Args:
-        database: where the queue is.
-        worker: a name no other process has.
-        kinds: kinds of job to take.
-        work: does a job and records how it ended.
-        release: gives a job back that was broken off.
+        database: where the jobs are.
+        url: where the queue is, for a connection of the worker's own.
+        works: what to do by kind of job.
+        routines: what else to do.
         concurrency: jobs at once at most.
-        lease_s: seconds after which a silent worker counts as lost.
-        poll_s: seconds between looks for jobs whose time has come, for which there is no call.
-        grace_s: seconds that running jobs have to end after `stop`.
+        silence_s: seconds after which a silent worker counts as lost.
+        grace_s: seconds that running jobs have to end after `stop`, or when the queue is away.
+        poll_s: seconds between looks for jobs of which no word came, as none comes of a retry.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        *,
-        worker: str,
-        kinds: Sequence[str],
-        work: Work,
-        release: Work,
-        concurrency: int = 2,
-        lease_s: float = LEASE_S,
-        poll_s: float = 3.0,
-        grace_s: float = 20.0,
-    ) -> None:
-        self._database, self._worker, self._kinds = database, worker, kinds
-        self._work, self._release = work, release
-        self._concurrency, self._lease_s = concurrency, lease_s
-        self._poll_s, self._grace_s = poll_s, grace_s
-        self._wake = asyncio.Event()
-        self._running: set[asyncio.Task[None]] = set()
+    database: Database
+    url: str
+    works: Mapping[str, Work]
+    routines: tuple[Routine, ...] = ()
+    concurrency: int = 2
+    silence_s: float = 30.0
+    grace_s: float = 20.0
+    poll_s: float = 3.0
+    _running: set[asyncio.Future[JobStatus | None]] = field(default_factory=set, init=False)
 
-    async def run(self, stop: asyncio.Event, calls: AsyncIterator[str]) -> None:
-        """Work until `stop` is set, then end or give back what is running. `calls` yields when a job is
-        queued.
-        """
-        helpers = [
-            asyncio.create_task(self._hear(calls)),
-            asyncio.create_task(self._stop_waiting(stop)),
-        ]
-        try:
-            while not stop.is_set():
-                self._wake.clear()
-                await self._take()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), self._poll_s)
-        finally:
-            for helper in helpers:
-                helper.cancel()
-            await asyncio.gather(*helpers, return_exceptions=True)
-            await self._drain()
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set, then end or give back what is running. An outage is waited out."""
+        pause_s = 0.1
+        while not stop.is_set():
+            begun = asyncio.get_running_loop().time()
+            try:
+                await self._consume(stop)
+            except (DatabaseUnavailable, *queue.LOST) as error:
+                _log.warning("queue_unavailable", error=type(error).__name__)
+            if asyncio.get_running_loop().time() - begun > _LONGEST_PAUSE_S:
+                pause_s = 0.1
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), pause_s)
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
-    async def _hear(self, calls: AsyncIterator[str]) -> None:
-        async for _ in calls:
-            self._wake.set()
-
-    async def _stop_waiting(self, stop: asyncio.Event) -> None:
-        await stop.wait()
-        self._wake.set()
-
-    async def _take(self) -> None:
-        free = self._concurrency - len(self._running)
-        if free <= 0:
-            return
-        try:
-            async with self._database.session(None) as session:
-                claimed = await jobs.claim(
-                    session, worker=self._worker, kinds=self._kinds, limit=free, lease_s=self._lease_s
+    async def _consume(self, stop: asyncio.Event) -> None:
+        """Work on one connection until `stop` is set or it is lost."""
+        async with queue.connected(self.url) as (driver, lost):
+            manager = PgQueuer(driver, channel=queue.SETTINGS.channel, queries=queue.queries(driver))
+            for kind in self.works:
+                manager.entrypoint(kind)(self._do)
+            for routine in self.routines:
+                manager.schedule(routine.name, routine.when, clean_old=True)(_repeated(routine))
+            end = asyncio.create_task(self._end(manager, stop, lost))
+            try:
+                await manager.run(
+                    dequeue_timeout=timedelta(seconds=self.poll_s),
+                    batch_size=1,
+                    max_concurrent_tasks=max(self.concurrency, 2),
+                    heartbeat_timeout=timedelta(seconds=self.silence_s),
+                    shutdown_on_listener_failure=True,
                 )
-        except DatabaseUnavailable as error:
-            _log.warning("queue_unavailable", error=str(error))
+            finally:
+                end.cancel()
+                await asyncio.gather(end, return_exceptions=True)
+
+    async def _end(self, manager: PgQueuer, stop: asyncio.Event, lost: asyncio.Event) -> None:
+        """When it is time, take no more jobs, and break off those that do not end by themselves."""
+        events = [asyncio.create_task(event.wait()) for event in (stop, lost)]
+        try:
+            await asyncio.wait(events, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for event in events:
+                event.cancel()
+        manager.shutdown.set()
+        if self._running:
+            await asyncio.wait(self._running, timeout=self.grace_s)
+        for work in self._running:
+            work.cancel()
+
+    async def _do(self, entry: Entry, context: Context) -> None:
+        """Work on the job of an entry.
+
+        Raises:
+            RetryRequested: it is not done; PgQueuer hands the entry out again.
+        """
+        assert entry.payload is not None, "an entry names its job"
+        job_id, worker = UUID(bytes=entry.payload), uuid4().hex
+        try:
+            async with self.database.session(None) as session:
+                job = await jobs.begin(session, job_id, worker=worker)
+        except DatabaseUnavailable:
+            raise RetryRequested(_AFTER_AN_OUTAGE, "begin") from None
+        if job is None:
             return
-        for job in claimed:
-            self._start(Lease(self._database, job, self._worker, self._lease_s))
+        lease = Lease(self.database, job, worker, context.cancellation)
+        with structlog.contextvars.bound_contextvars(job_id=str(job.id), kind=job.kind, attempt=job.attempts):
+            status = await self._work(lease)
+        if status == JobStatus.QUEUED:
+            raise RetryRequested(retries.pause(job.attempts), "failed")
 
-    def _start(self, lease: Lease) -> None:
-        task = asyncio.create_task(self._do(lease))
-        self._running.add(task)
-        task.add_done_callback(self._ended)
+    async def _work(self, lease: Lease) -> JobStatus | None:
+        """Do the job; return how it stands.
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
-        self._wake.set()
-
-    async def _do(self, lease: Lease) -> None:
+        Raises:
+            RetryRequested: nobody could write down how it stands, or this worker stops.
+        """
         log = _log.bind(job_id=str(lease.job.id), kind=lease.job.kind, attempt=lease.job.attempts)
         log.info("job_started")
         begun = asyncio.get_running_loop().time()
+        work = asyncio.ensure_future(self.works[lease.job.kind](lease))
+        self._running.add(work)
         try:
-            outcome = await self._work(lease)
+            status = await work
         except asyncio.CancelledError:
-            await self._release(lease)
-            log.info("job_released")
-            raise
+            # Of `_end`, or of PgQueuer, whose connection is lost.
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+            log.info("job_released" if await _given_back(lease) else "job_lost")
+            raise RetryRequested(timedelta(), "worker_stopped") from None
         except Exception:
-            # Its end could not be recorded: the lease runs out, and a worker takes the job again.
             log.exception("job_lost")
-            return
+            raise RetryRequested(_AFTER_AN_OUTAGE, "job_lost") from None
+        finally:
+            self._running.discard(work)
         seconds = round(asyncio.get_running_loop().time() - begun, 3)
-        log.info("job_ended", outcome=str(outcome) if outcome else "lease_lost", seconds=seconds)
+        log.info("job_ended", outcome=str(status) if status else "lease_lost", seconds=seconds)
+        return status
 
-    async def _drain(self) -> None:
-        if self._running:
-            await asyncio.wait(self._running, timeout=self._grace_s)
-        for task in self._running:
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+
+async def _given_back(lease: Lease) -> bool:
+    try:
+        return await lease.give_back()
+    except DatabaseUnavailable:
+        return False
+
+
+def _repeated(routine: Routine) -> Callable[[Schedule], Awaitable[None]]:
+    async def work(_: Schedule) -> None:
+        try:
+            await routine.work()
+        except DatabaseUnavailable as error:
+            _log.warning("routine_put_off", routine=routine.name, error=str(error))
+        except Exception:
+            _log.exception("routine_failed", routine=routine.name)
+
+    return work

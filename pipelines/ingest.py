@@ -57,8 +57,8 @@ class StaleVectors(LittleMonsterError):
 
 
 async def run_job(lease: Lease, parts: IngestParts) -> JobStatus | None:
-    """Ingest the document of a job and record how it ended; None when the lease was lost. Raises nothing but
-    `DatabaseUnavailable` and `CancelledError`: then the lease runs out and the job is taken again.
+    """Ingest the document of a job and record how it stands then; None when the lease was lost. Raises
+    nothing but `DatabaseUnavailable` and `CancelledError`.
     """
     try:
         await lease.guard(ingest_document(lease, parts))
@@ -72,11 +72,6 @@ async def run_job(lease: Lease, parts: IngestParts) -> JobStatus | None:
     except Exception as error:
         _log.exception("ingest_failed", job_id=str(lease.job.id), attempt=lease.job.attempts)
         return await retries.retry(lease, error, *_OUR_ERROR, failed=_set_failed)
-
-
-async def release(lease: Lease) -> JobStatus | None:
-    """Give the job back to the queue at once, as this worker stops."""
-    return await retries.release(lease, failed=_set_failed)
 
 
 async def ingest_document(lease: Lease, parts: IngestParts) -> None:

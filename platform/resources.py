@@ -132,8 +132,8 @@ def open_database(settings: Settings, redis: Redis | None = None) -> Database:
     return Database(create_engine(url, options), replica)
 
 
-def listening_url(settings: Settings) -> str:
-    """Return where notifications are heard: past a pooler, whose connections belong to nobody for long.
+def direct_url(settings: Settings) -> str:
+    """Return the database's URL past a pooler, whose connections belong to nobody for long: for who listens.
 
     Raises:
         ConfigurationError: the URL is missing.

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, func, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from little_monster.db.base import Base, Keyed, Stamped, pg_enum
@@ -23,9 +23,8 @@ class JobStatus(StrEnum):
 
 class Job(Keyed, Stamped, Base):
     """One job. `progress` goes from 0 to 1; `subject_id` is what it works on (the document of
-    `ingest_document`).
-
-    A worker holds it until `leased_until` and prolongs that while it lives; `run_after` delays a retry.
+    `ingest_document`); `queue_id` is its entry in `db.queue`, where it waits for a worker; `leased_by` is the
+    one that has it.
     """
 
     __tablename__ = "jobs"
@@ -33,8 +32,7 @@ class Job(Keyed, Stamped, Base):
         CheckConstraint("progress BETWEEN 0 AND 1", name="progress"),
         Index("jobs_user_idx", "user_id", text("created_at DESC"), text("id DESC")),
         Index("jobs_subject_idx", "subject_id"),
-        Index("jobs_queued_idx", "run_after", postgresql_where=text("status = 'queued'")),
-        Index("jobs_running_idx", "leased_until", postgresql_where=text("status = 'running'")),
+        Index("jobs_active_idx", "updated_at", postgresql_where=text("status IN ('queued', 'running')")),
     )
 
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
@@ -51,8 +49,7 @@ class Job(Keyed, Stamped, Base):
     error_reason: Mapped[str | None]
     attempts: Mapped[int] = mapped_column(default=0, server_default=text("0"))
     max_attempts: Mapped[int] = mapped_column(default=3, server_default=text("3"))
-    run_after: Mapped[datetime] = mapped_column(server_default=func.now())
+    queue_id: Mapped[int | None]
     leased_by: Mapped[str | None]
-    leased_until: Mapped[datetime | None]
     started_at: Mapped[datetime | None] = mapped_column(sort_order=92)
     finished_at: Mapped[datetime | None] = mapped_column(sort_order=93)

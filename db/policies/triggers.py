@@ -1,4 +1,4 @@
-"""What the database keeps true by itself: timestamps, counts, and word of queued jobs.
+"""What the database keeps true by itself: timestamps and counts.
 
 Counting triggers run once a statement, over all its rows, as the user who runs it.
 """
@@ -50,12 +50,6 @@ FUNCTIONS = {
             RETURN NULL;
         END
     """,
-    "notify_queued_job": """
-        BEGIN
-            PERFORM pg_catalog.pg_notify('jobs', NEW.kind);
-            RETURN NULL;
-        END
-    """,
 }
 
 _COUNTERS = (
@@ -86,10 +80,6 @@ def create() -> Iterator[str]:
             f"CREATE TRIGGER {function} AFTER {command} ON {table} REFERENCING {rows} TABLE AS changed"
             f" FOR EACH STATEMENT EXECUTE FUNCTION {function}()"
         )
-    yield (
-        "CREATE OR REPLACE TRIGGER notify_queued_job AFTER INSERT ON jobs"
-        " FOR EACH ROW WHEN (NEW.status = 'queued') EXECUTE FUNCTION notify_queued_job()"
-    )
 
 
 def drop_functions() -> Iterator[str]:

@@ -1,11 +1,9 @@
 """Jobs: what a user waits for, and the queue that workers take it from.
 
-A worker claims jobs as nobody and then works on each as its owner. What it writes takes effect only while it
-holds the job: every such call says False or None when the lease went to another worker or the job was
-cancelled.
+A worker begins a job as nobody and then works on it as its owner. What it writes takes effect only while it
+has the job: every such call says False or None when another worker has it now or the job was cancelled.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,15 +11,14 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, case, func, select, text, update
 
+from little_monster.db import queue
+from little_monster.db.base import new_id
 from little_monster.db.models.jobs import Job, JobStatus
 from little_monster.db.reads import ByKey
 from little_monster.db.repositories.rows import After, Rows, changed, insert, newest_first
 from little_monster.db.session import Database, Session
 
 _BY_ID = ByKey(Job)
-
-CHANNEL = "jobs"
-"""The channel of `db.listen` that hears the kind of each job that is queued."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +44,15 @@ async def create(
     max_attempts: int = 3,
 ) -> Job:
     """Queue a job; workers hear of it when the transaction commits."""
+    job_id = new_id()
     row = Job(
-        user_id=user_id, kind=kind, subject_id=subject_id, payload=payload or {}, max_attempts=max_attempts
+        id=job_id,
+        user_id=user_id,
+        kind=kind,
+        subject_id=subject_id,
+        payload=payload or {},
+        max_attempts=max_attempts,
+        queue_id=await queue.enqueue(session, kind, job_id, user_id),
     )
     return await insert(session, row)
 
@@ -82,8 +86,7 @@ async def list(
 
 async def find_active(session: Session, user_id: UUID, kind: str) -> Job | None:
     """Return the user's newest job of this kind that has not ended."""
-    active = Job.status.in_([JobStatus.QUEUED, JobStatus.RUNNING])
-    query = select(Job).where(Job.user_id == user_id, Job.kind == kind, active)
+    query = select(Job).where(Job.user_id == user_id, Job.kind == kind, _active())
     return await session.scalar(query.order_by(Job.created_at.desc(), Job.id.desc()).limit(1))
 
 
@@ -92,23 +95,40 @@ def key(row: Job) -> tuple[datetime, UUID]:
     return row.created_at, row.id
 
 
-async def claim(
-    session: Session, *, worker: str, kinds: Sequence[str], limit: int, lease_s: float
-) -> Rows[ClaimedJob]:
-    """Take at most `limit` jobs that are due, or whose worker was lost, for `lease_s` seconds, oldest first.
+async def begin(session: Session, job_id: UUID, *, worker: str) -> ClaimedJob | None:
+    """Take the job, also from a worker that has it and is silent; None when it has ended or is gone.
 
-    Works for nobody's session. Jobs whose worker was lost for the last time fail with `worker_lost`, and so
-    does the document that such a job was reading.
+    Works for nobody's session. A job whose worker was lost for the last time fails with `worker_lost`, and so
+    does the document that it was reading.
     """
-    query = text("SELECT * FROM queue.claim_jobs(:worker, :kinds, :limit, :lease_s)")
-    values = {"worker": worker, "kinds": [*kinds], "limit": limit, "lease_s": lease_s}
-    return [ClaimedJob(**row) for row in (await session.execute(query, values)).mappings()]
+    query = text("SELECT * FROM queue.begin_job(:job, :worker)")
+    row = (await session.execute(query, {"job": job_id, "worker": worker})).mappings().one_or_none()
+    return None if row is None else ClaimedJob(**row)
 
 
-async def heartbeat(session: Session, job_id: UUID, *, worker: str, lease_s: float) -> bool:
-    """Hold the job for another `lease_s` seconds from now."""
-    until = func.now() + timedelta(seconds=lease_s)
-    return await changed(session, update(Job).where(_held(job_id, worker)).values(leased_until=until)) == 1
+async def requeue_lost(database: Database, *, untouched_s: float = 60.0, limit: int = 100) -> int:
+    """Let jobs wait again that wait or run but whose entry in the queue is gone; return how many.
+
+    PgQueuer drops an entry whose end it could not record. Only jobs are looked at that nobody has touched for
+    `untouched_s` seconds, so that one that is just being made is not taken for lost.
+    """
+    query = text("SELECT * FROM queue.lost_jobs(:untouched, :limit)")
+    values = {"untouched": timedelta(seconds=untouched_s), "limit": limit}
+    async with database.session(None) as session:
+        lost = (await session.execute(query, values)).all()
+    return sum([await _requeue(database, job_id, user_id) for job_id, user_id in lost])
+
+
+async def _requeue(database: Database, job_id: UUID, user_id: UUID) -> bool:
+    async with database.session(user_id) as session:
+        job = await session.scalar(select(Job).where(Job.id == job_id, _active()).with_for_update())
+        if job is None:
+            return False
+        job.queue_id = await queue.enqueue(session, job.kind, job_id, user_id)
+        if job.queue_id is None:
+            return False
+        job.status, job.leased_by = JobStatus.QUEUED, None
+    return True
 
 
 async def progress(session: Session, job_id: UUID, *, worker: str, stage: str, fraction: float) -> bool:
@@ -138,39 +158,48 @@ async def fail(session: Session, job_id: UUID, *, worker: str, code: str, reason
     return await changed(session, update(Job).where(_held(job_id, worker)).values(values)) == 1
 
 
-async def retry_later(
-    session: Session, job_id: UUID, *, worker: str, delay_s: float, code: str, reason: str
-) -> JobStatus | None:
-    """Queue the job again in `delay_s` seconds, or fail it when its attempts are used up; return which of
-    both.
+async def retry(session: Session, job_id: UUID, *, worker: str, code: str, reason: str) -> JobStatus | None:
+    """Let the job wait again, or fail it when its attempts are used up; return which of both. When it is
+    begun again, its entry in the queue says.
     """
     again = Job.attempts < Job.max_attempts
     values = {
         "status": case((again, JobStatus.QUEUED), else_=JobStatus.FAILED).cast(Job.status.type),
-        "run_after": func.now() + timedelta(seconds=delay_s),
         "error_code": code,
         "error_reason": reason,
         "leased_by": None,
-        "leased_until": None,
         "finished_at": case((again, None), else_=func.now()),
     }
     query = update(Job).where(_held(job_id, worker)).values(values).returning(Job.status)
     return await session.scalar(query.execution_options(synchronize_session=False))
 
 
+async def give_back(session: Session, job_id: UUID, *, worker: str) -> bool:
+    """Let the job wait again as if this attempt had not been: its worker stops."""
+    values = {"status": JobStatus.QUEUED, "attempts": Job.attempts - 1, "leased_by": None}
+    return await changed(session, update(Job).where(_held(job_id, worker)).values(values)) == 1
+
+
 async def cancel(session: Session, job_id: UUID) -> bool:
-    """Cancel the job unless it has ended; its worker learns of it with its next heartbeat."""
-    return await changed(session, _cancelled().where(Job.id == job_id)) == 1
+    """Cancel the job unless it has ended; its worker hears of it when the transaction ends."""
+    return await _cancel(session, Job.id == job_id) == 1
 
 
 async def cancel_for(session: Session, subject_id: UUID) -> int:
     """Cancel all jobs on one thing (a document that is deleted) that have not ended; return how many."""
-    return await changed(session, _cancelled().where(Job.subject_id == subject_id))
+    return await _cancel(session, Job.subject_id == subject_id)
 
 
 async def cancel_all(session: Session, user_id: UUID) -> int:
     """Cancel all jobs of the user that have not ended; return how many."""
-    return await changed(session, _cancelled().where(Job.user_id == user_id))
+    return await _cancel(session, Job.user_id == user_id)
+
+
+async def _cancel(session: Session, which: ColumnElement[bool]) -> int:
+    query = update(Job).where(_active(), which).values(status=JobStatus.CANCELLED, **_released())
+    entries = [*await session.scalars(query.returning(Job.queue_id))]
+    await queue.cancel(session, [entry for entry in entries if entry is not None])
+    return len(entries)
 
 
 def _held(job_id: UUID, worker: str) -> ColumnElement[bool]:
@@ -178,9 +207,8 @@ def _held(job_id: UUID, worker: str) -> ColumnElement[bool]:
 
 
 def _released() -> dict[str, Any]:
-    return {"leased_by": None, "leased_until": None, "finished_at": func.now()}
+    return {"leased_by": None, "finished_at": func.now()}
 
 
-def _cancelled() -> Any:
-    active = Job.status.in_([JobStatus.QUEUED, JobStatus.RUNNING])
-    return update(Job).where(active).values(status=JobStatus.CANCELLED, **_released())
+def _active() -> ColumnElement[bool]:
+    return Job.status.in_([JobStatus.QUEUED, JobStatus.RUNNING])

@@ -22,7 +22,7 @@ def up(
         bool, typer.Option("--detach", "-d", help="Return when it is ready, and leave it running.")
     ] = False,
 ) -> None:
-    """Start the whole stack on this machine: PostgreSQL, Valkey, Ray, the graph, the worker."""
+    """Start the whole stack on this machine: PostgreSQL, Valkey, Ray, the graph."""
     settings = load_settings()
     data = DataFolder.at(settings.data_dir)
     if detach:

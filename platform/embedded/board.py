@@ -23,7 +23,6 @@ TITLES = {
     "migrate": "Migrate the database",
     "ray": "Start Ray",
     "graph": "Deploy the graph",
-    "worker": "Start the ingestion worker",
     "ready": "Wait until every part is ready",
 }
 

@@ -1,5 +1,6 @@
 """The graph, deployed declaratively by the dashboard: a changed number restarts only what it concerns."""
 
+import time
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
@@ -14,6 +15,7 @@ from little_monster.platform.errors import ConfigurationError, StartupError
 STAGE = "graph"
 _PATH = "/api/serve/applications/"
 _TIMEOUT_S = 900
+_JOBS = "little_monster.deployments.jobs:build"
 _RUNNING, _FAILED = "RUNNING", ("DEPLOY_FAILED", "UNHEALTHY")
 
 
@@ -40,6 +42,12 @@ def read_serve_config(path: Path | None, http_port: int) -> dict[str, Any]:
     return config
 
 
+def without_jobs(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a Serve configuration without the applications that take jobs from the queue."""
+    others = [app for app in config["applications"] if app.get("import_path") != _JOBS]
+    return {**config, "applications": others}
+
+
 def names_model(config: dict[str, Any], name: str) -> bool:
     """Say whether the graph of a Serve configuration names a chat model."""
     return any(name in str(app.get("args")) for app in config["applications"])
@@ -62,6 +70,24 @@ def apply_graph(dashboard: httpx.Client, config: dict[str, Any], logs: Path) -> 
         raise StartupError(
             STAGE, f"Ray Serve refused it: {reason}", f"correct the configuration, or read {logs}"
         )
+
+
+def end_jobs(dashboard: httpx.Client, config: dict[str, Any], timeout_s: float) -> bool:
+    """Have the workers of the queue end what they do, or give it back, and return when they are gone or the
+    time is over; False when there are none.
+    """
+    kept = without_jobs(config)
+    if kept == config:
+        return False
+    gone = {app["name"] for app in config["applications"]} - {app["name"] for app in kept["applications"]}
+    until = time.monotonic() + timeout_s
+    try:
+        dashboard.put(_PATH, json=kept, timeout=timeout_s).raise_for_status()
+        while time.monotonic() < until and gone & dashboard.get(_PATH).json()["applications"].keys():
+            time.sleep(0.2)
+    except (httpx.HTTPError, ValueError, KeyError):
+        pass  # Ray is ending by itself: jobs that ran are taken again when their worker is missed.
+    return True
 
 
 class GraphStatus:

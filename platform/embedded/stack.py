@@ -48,7 +48,7 @@ class Stack:
         return child_environment({MARKER: self.identity})
 
     def environment(self) -> dict[str, str]:
-        """Return the environment of Ray and the worker: all settings, resolved, and Ray's own variables."""
+        """Return the environment of Ray and its replicas: all settings, resolved, and Ray's own variables."""
         return child_environment(
             {**self.ray.environment(), **self.resolved_settings(), MARKER: self.identity}
         )

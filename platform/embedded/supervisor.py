@@ -1,18 +1,15 @@
 """`little-monster up`: start the parts of a stack, watch over them, stop them in reverse."""
 
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from pathlib import Path
 
 import httpx
 from rich.console import Console
 
-from little_monster.platform.embedded.backoff import Backoff
 from little_monster.platform.embedded.board import Board, Stage
 from little_monster.platform.embedded.chat_model import NAME, prepare_chat_model
 from little_monster.platform.embedded.instance import (
@@ -25,16 +22,23 @@ from little_monster.platform.embedded.instance import (
 from little_monster.platform.embedded.layout import write_json
 from little_monster.platform.embedded.machine import check_machine
 from little_monster.platform.embedded.migration import migrate_embedded, migrate_given
-from little_monster.platform.embedded.process import Child, Stopped, Waiter, spawn
+from little_monster.platform.embedded.process import Child, Stopped, Waiter
 from little_monster.platform.embedded.readiness import not_ready
-from little_monster.platform.embedded.serve import apply_graph, names_model, read_serve_config, wait_for_graph
+from little_monster.platform.embedded.serve import (
+    apply_graph,
+    end_jobs,
+    names_model,
+    read_serve_config,
+    wait_for_graph,
+)
 from little_monster.platform.embedded.stack import Stack
 from little_monster.platform.errors import StartupError
 
 _READY_TIMEOUT_S = 300
-_STOP_ORDER = ("worker", "ray", "valkey", "postgres")
-_GRACE_S = {"worker": 25.0, "valkey": 10.0, "postgres": 15.0}
+_STOP_ORDER = ("ray", "valkey", "postgres")
+_GRACE_S = {"valkey": 10.0, "postgres": 15.0}
 _RAY_GRACE_S = 6.0
+_JOBS_GRACE_S = 30.0
 _YOURS = "yours"
 
 
@@ -116,9 +120,6 @@ class Supervisor:
         self._together(self._start_ray, self._start_database, self._start_valkey, self._prepare_model)
         with self._board.stage("graph") as stage:
             self._deploy(stage)
-        with self._board.stage("worker") as stage:
-            self._start_worker()
-            stage.note = "turns uploads into passages"
         with self._board.stage("ready") as stage:
             self._wait_ready(stage)
         self._remember_ready()
@@ -184,12 +185,6 @@ class Supervisor:
             apply_graph(dashboard, self._config, self._stack.ray.serve_logs)
             wait_for_graph(dashboard, self._waiter, note, self._stack.ray.serve_logs)
 
-    def _start_worker(self) -> None:
-        stack = self._stack
-        command: list[str | Path] = [sys.executable, "-m", "little_monster.pipelines.worker"]
-        environment = {**stack.environment(), "RAY_ADDRESS": stack.ray.address}
-        self._keep(spawn("worker", command, environment=environment, log=stack.data.logs / "worker.log"))
-
     def _wait_ready(self, stage: Stage) -> None:
         url = f"http://127.0.0.1:{self._stack.ray.ports.http}/readyz"
         deadline = time.monotonic() + _READY_TIMEOUT_S
@@ -223,34 +218,32 @@ class Supervisor:
 
     def _watch(self) -> None:
         """Return never: `Stopped` ends it, or the death of a part that cannot be started again by itself."""
-        backoff = Backoff()
         while True:
             self._waiter.pause(1.0)
             for name in ("postgres", "valkey", "ray"):
                 child = self._children.get(name)
                 if child is not None and not child.running():
                     raise StartupError(name, f"it ended: {child.last_words()}", f"read {child.log}")
-            self._mind_worker(backoff)
-
-    def _mind_worker(self, backoff: "Backoff") -> None:
-        worker = self._children["worker"]
-        if worker.running():
-            backoff.alive()
-        elif backoff.due():
-            why = worker.last_words()[:120]
-            self._console.print(
-                "[yellow]The worker ended and is started again.[/] Its last words:", why, soft_wrap=True
-            )
-            self._start_worker()
 
     def _stop(self) -> None:
         """Stop what was started, last first, and then whatever else carries this stack's mark."""
+        self._finish_jobs()
         for name in _STOP_ORDER:
             child = self._children.get(name)
             if child is not None:
                 self._stop_child(name, child)
         stop_marked(self._stack.identity)
         forget_instance(self._stack.data)
+
+    def _finish_jobs(self) -> None:
+        """Let running jobs end, or go back to the queue, while everything they need is still there."""
+        ray = self._children.get("ray")
+        if ray is None or not ray.running() or self._instance.state != "ready":
+            return
+        begin = time.monotonic()
+        with self._stack.ray.dashboard() as dashboard:
+            if end_jobs(dashboard, self._config, _JOBS_GRACE_S):
+                self._stopped("jobs", begin)
 
     def _stop_child(self, name: str, child: Child) -> None:
         begin = time.monotonic()
@@ -259,4 +252,7 @@ class Supervisor:
             kept = [self._children[other].pid for other in ("valkey", "postgres") if other in self._children]
             stop_marked(self._stack.identity, grace_s=_RAY_GRACE_S, keep=kept)
         child.stop(_GRACE_S.get(name, 1.0))
+        self._stopped(name, begin)
+
+    def _stopped(self, name: str, begin: float) -> None:
         self._console.print(f"[dim]·[/] Stopped {name:<24}{time.monotonic() - begin:6.1f} s", highlight=False)

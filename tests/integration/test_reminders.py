@@ -8,12 +8,10 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from little_monster.db.errors import DatabaseUnavailable
 from little_monster.db.models.notifications import Notification
 from little_monster.db.models.planner_events import PlannerEvent
 from little_monster.db.repositories import notifications, planner_events
 from little_monster.db.session import Database
-from little_monster.pipelines.periodic import repeat
 from little_monster.platform.services.planner import reminders
 from little_monster.platform.services.planner.drafts import Draft
 from little_monster.platform.services.planner.events import create_event, read_event, update_event
@@ -152,26 +150,6 @@ async def test_more_than_a_batch(database: Database, user_id: UUID, monkeypatch:
         await plan(database, user_id)
     assert await emit_due(database, START) >= 8
     assert len(await told(database, user_id)) == 8
-
-
-async def test_the_worker_repeats_it_until_it_stops_whatever_fails(database: Database, user_id: UUID) -> None:
-    await plan(database, user_id)
-    stop, calls = asyncio.Event(), 0
-
-    async def work() -> None:
-        nonlocal calls
-        calls += 1
-        if calls == 1:
-            raise DatabaseUnavailable("away")
-        if calls == 2:
-            raise RuntimeError("an error of ours")
-        await emit_due(database, START)
-        if calls == 4:
-            stop.set()
-
-    await asyncio.wait_for(repeat(work, every_s=0.01, stop=stop), 10)
-    assert calls == 4
-    assert len(await told(database, user_id)) == 1
 
 
 async def test_what_is_due_is_found_by_its_index(postgres: Any) -> None:

@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from little_monster.db.base import Base, new_id
-from little_monster.db.policies import administration, content, definers, identity, planner, tenancy
+from little_monster.db.policies import administration, content, definers, identity, planner, queue, tenancy
 
 TENANT_TABLES = (*tenancy.TENANT_TABLES, *identity.TENANT_TABLES, *planner.TABLES)
 TABLES = ("users", *TENANT_TABLES)
@@ -19,6 +19,7 @@ FUNCTIONS = (
     *identity.FUNCTIONS,
     *planner.FUNCTIONS,
     *administration.FUNCTIONS,
+    *queue.FUNCTIONS,
 )
 
 _INSERTS = {

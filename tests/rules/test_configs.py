@@ -13,7 +13,14 @@ import ray.autoscaler
 import yaml
 from ray.serve.schema import ServeDeploySchema
 
-from little_monster.deployments.options import OpenAIModel, VllmModel, parse_graph_options, read_model
+from little_monster.deployments.autoscaling import QueueDepth
+from little_monster.deployments.options import (
+    OpenAIModel,
+    VllmModel,
+    parse_graph_options,
+    parse_jobs_options,
+    read_model,
+)
 from little_monster.deployments.placement import serve_options
 from little_monster.platform.embedded.ray import read_profile
 from little_monster.platform.errors import ConfigurationError
@@ -58,11 +65,17 @@ def test_the_cluster_runs_our_version_of_ray(cluster: Any) -> None:
 @pytest.mark.parametrize("path", SERVE, ids=lambda path: path.name)
 def test_a_serve_configuration_fits_serves_schema(path: Path) -> None:
     config = ServeDeploySchema.model_validate(_read(path))
-    (application,) = config.applications
+    application, jobs = config.applications
     options = parse_graph_options(application.args)
     llms = {f"llm:{model.model_id}" for model in options.chat_models() if isinstance(model, VllmModel)}
     deployments = {deployment.name: deployment for deployment in application.deployments}
     assert set(deployments) == FIVE | llms
+    assert parse_jobs_options(jobs.args).concurrency >= 2
+    (worker,) = jobs.deployments
+    policy = worker.model_dump(exclude_unset=True)["autoscaling_config"]["policy"]
+    assert QueueDepth(**policy["policy_kwargs"])
+    module, _, name = policy["policy_function"].partition(":")
+    assert (module, name) == (QueueDepth.__module__, QueueDepth.__name__)
     for deployment in deployments.values():
         values = deployment.model_dump(exclude_unset=True)
         # Each has its own limits, health checks and way to leave.

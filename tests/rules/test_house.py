@@ -12,7 +12,7 @@ ROOMS = ("db", "platform", "deployments", "pipelines")
 ALLOWED = {
     "db": {"db"},
     "platform": {"db", "platform", "configs"},
-    "deployments": {"db", "platform", "configs", "deployments"},
+    "deployments": {"db", "platform", "configs", "pipelines", "deployments"},
     "pipelines": {"db", "platform", "configs", "pipelines"},
 }
 # Libraries that have a room, as prefixes of paths in which they may be imported.
@@ -22,6 +22,7 @@ PLACES = {
     "sqlalchemy": ("db/",),
     "asyncpg": ("db/",),
     "alembic": ("db/",),
+    "pgqueuer": ("db/", "pipelines/consumer.py"),
     "qdrant_client": ("db/vectors/",),
     "qdrant_edge": ("db/vectors/",),
     "fastapi": ("platform/http/", "deployments/ingress.py"),

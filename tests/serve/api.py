@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,16 @@ def read(client: httpx.Client, name: str, content: bytes) -> tuple[dict[str, Any
     job = finished(client, answer.headers["Location"])
     document = client.get(f"/api/v1/documents/{answer.json()['document']['id']}").raise_for_status().json()
     return document, job
+
+
+def eventually(holds: Callable[[], bool], seconds: float) -> bool:
+    """Say whether something comes to hold within this time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if holds():
+            return True
+        time.sleep(0.3)
+    return False
 
 
 def add_samples(client: httpx.Client) -> dict[str, dict[str, Any]]:

@@ -45,12 +45,12 @@ class RunningStack:
             process for process in psutil.process_iter() if _environment(process).get("LM_DATA_DIR") == marker
         ]
 
-    def replica(self, deployment: str) -> list[psutil.Process]:
+    def replica(self, deployment: str, application: str = "little-monster") -> list[psutil.Process]:
         """Return the processes of a deployment's replicas."""
         return [
             process
             for process in self.processes()
-            if f"ServeReplica:little-monster:{deployment}" in _title(process)
+            if f"ServeReplica:{application}:{deployment}" in _title(process)
         ]
 
 

@@ -1,11 +1,11 @@
 """The graph itself: who loads what, what a changed number touches, that a left stream ends there."""
 
 import json
-import time
 
 import httpx
 import yaml
 
+from tests.serve.api import eventually
 from tests.serve.conftest import RunningStack
 
 CONFIG = "configs/serve.laptop.yaml"
@@ -44,8 +44,8 @@ def test_a_left_stream_ends_in_the_engine(stack: RunningStack, client: httpx.Cli
         lines = response.iter_lines()
         for _ in range(6):
             next(lines)
-        assert _eventually(lambda: _running_requests(stack) == 1, 20), "the engine's metrics show no request"
-    assert _eventually(lambda: _running_requests(stack) == 0, 20), "the engine still runs it"
+        assert eventually(lambda: _running_requests(stack) == 1, 20), "the engine's metrics show no request"
+    assert eventually(lambda: _running_requests(stack) == 0, 20), "the engine still runs it"
 
 
 def test_a_changed_number_restarts_no_replica(stack: RunningStack, tmp_path) -> None:
@@ -82,12 +82,3 @@ def _metrics_of(target: str) -> list[str]:
     except httpx.ConnectError:
         # Ray also lists a metrics endpoint of its autoscaler, which does not run without one.
         return []
-
-
-def _eventually(condition, seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.3)
-    return False

@@ -1,5 +1,6 @@
 """Deploying the graph: the configuration, Serve's answers, its failures."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,13 @@ import pytest
 from little_monster.platform.embedded.chat_model import NAME
 from little_monster.platform.embedded.process import Waiter
 from little_monster.platform.embedded.readiness import not_ready
-from little_monster.platform.embedded.serve import apply_graph, names_model, read_serve_config, wait_for_graph
+from little_monster.platform.embedded.serve import (
+    apply_graph,
+    end_jobs,
+    names_model,
+    read_serve_config,
+    wait_for_graph,
+)
 from little_monster.platform.errors import ConfigurationError, StartupError
 
 TRACEBACK = """The deployment failed to start 3 times in a row. Error:
@@ -99,3 +106,35 @@ def test_what_is_not_ready_is_named() -> None:
         assert not_ready(client, "http://api/readyz") == "index: gone"
     with dashboard(lambda _: httpx.Response(200, json={})) as client:
         assert not_ready(client, "http://api/readyz") is None
+
+
+def test_workers_are_ended_before_what_they_need(tmp_path: Path) -> None:
+    config = read_serve_config(None, 8000)
+    asked: list[tuple[str, list[str]]] = []
+    answers = iter(["little-monster little-monster-jobs", "little-monster"])
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "PUT":
+            asked.append(("PUT", [app["name"] for app in json.loads(request.content)["applications"]]))
+            return httpx.Response(200)
+        asked.append(("GET", []))
+        return httpx.Response(200, json={"applications": {name: {} for name in next(answers).split()}})
+
+    with dashboard(answer) as client:
+        assert end_jobs(client, config, 5)
+    assert asked == [("PUT", ["little-monster"]), ("GET", []), ("GET", [])]
+
+
+def test_without_workers_nothing_is_asked() -> None:
+    config = read_serve_config(None, 8000)
+    config["applications"] = config["applications"][:1]
+    with dashboard(lambda _: pytest.fail("nothing is to be asked")) as client:
+        assert not end_jobs(client, config, 5)
+
+
+def test_a_ray_that_is_gone_does_not_keep_the_stop(tmp_path: Path) -> None:
+    def answer(_: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("gone")
+
+    with dashboard(answer) as client:
+        assert end_jobs(client, read_serve_config(None, 8000), 5)

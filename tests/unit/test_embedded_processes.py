@@ -5,14 +5,11 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import psutil
 import pytest
 
-from little_monster.platform.embedded import backoff
-from little_monster.platform.embedded.backoff import Backoff
 from little_monster.platform.embedded.instance import (
     DataFolderLock,
     Instance,
@@ -157,22 +154,3 @@ def test_too_little_memory_is_said_before_anything_starts(
     monkeypatch.setattr(psutil, "virtual_memory", lambda: small)
     with pytest.raises(StartupError, match=r"1\.0 GiB of memory are free"):
         check_machine(tmp_path, Ports.of(RuntimeSettings()))
-
-
-def test_a_part_that_keeps_dying_is_started_less_and_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = time.monotonic()
-    monkeypatch.setattr(backoff.time, "monotonic", lambda: now)
-    wait = Backoff()
-    delays = []
-    for _ in range(8):
-        died = now
-        while not wait.due():
-            now += 0.5
-        delays.append(now - died)
-    assert delays == [1, 2, 4, 8, 16, 32, 60, 60]
-    now += 61
-    wait.alive()
-    died = now
-    while not wait.due():
-        now += 0.5
-    assert now - died == 1

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-from little_monster.db.policies import definers, roles, tenancy, triggers
+from little_monster.db.policies import definers, former_queue, roles, tenancy, triggers
 
 revision = "0001"
 down_revision = None
@@ -52,11 +52,12 @@ def upgrade() -> None:
         _run(tenancy.protect(table))
     _run(definers.create())
     _run(triggers.create())
+    _run(former_queue.create())
 
 
 def downgrade() -> None:
     """Remove all of it but the roles, which other databases of the server may use."""
-    op.execute("DROP FUNCTION queue.claim_jobs(text, text[], int, float8)")
+    _run(former_queue.drop())
     op.execute("DROP SCHEMA queue")
     for function in ("auth.find_login(text)", "auth.find_refresh_token_owner(bytea)"):
         op.execute(f"DROP FUNCTION {function}")

@@ -102,8 +102,8 @@ async def follow_job(job_id: UUID, user: CurrentUser, resources: ResourcesDep) -
     responses=problem_responses(Unauthenticated, NotFound, Conflict, InvalidInput),
 )
 async def cancel_job(job_id: UUID, user: CurrentUser, resources: ResourcesDep) -> JobView:
-    """Cancel a job that waits or runs; its worker stops with its next heartbeat, within half a minute. One
-    that is cancelled already is shown as it is, one that ended otherwise is a conflict."""
+    """Cancel a job that waits or runs; its worker stops at once. One that is cancelled already is shown as it
+    is, one that ended otherwise is a conflict."""
     return JobView.of(await jobs.cancel_job(resources, user, job_id))
 
 

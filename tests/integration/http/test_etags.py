@@ -152,10 +152,10 @@ async def test_the_tag_of_a_job_moves_with_its_eta(
     client: httpx.AsyncClient, account: Any, paths: dict[str, str], database: Database
 ) -> None:
     path, owner = paths["job"], UUID(account.user["id"])
+    job_id = UUID(path.rpartition("/")[2])
     async with database.session(None) as session:
-        await jobs.claim(session, worker="test", kinds=["ingest_document"], limit=1000, lease_s=30)
+        await jobs.begin(session, job_id, worker="test")
     async with database.session(owner) as session:
-        job_id = UUID(path.rpartition("/")[2])
         await jobs.progress(session, job_id, worker="test", stage="parsing", fraction=0.03)
     first = await client.get(path, headers=account.headers)
     await asyncio.sleep(0.2)

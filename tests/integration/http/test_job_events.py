@@ -34,15 +34,11 @@ class Work:
 
     async def start(self) -> None:
         async with self.database.session(None) as session:
-            assert await jobs.claim(session, worker="test", kinds=[self.kind], limit=1, lease_s=30)
+            assert await jobs.begin(session, self.job_id, worker="test")
 
     async def advance(self, stage: str, fraction: float) -> bool:
         async with self.database.session(self.user_id) as session:
             return await jobs.progress(session, self.job_id, worker="test", stage=stage, fraction=fraction)
-
-    async def beat(self) -> bool:
-        async with self.database.session(self.user_id) as session:
-            return await jobs.heartbeat(session, self.job_id, worker="test", lease_s=30)
 
     async def complete(self) -> None:
         async with self.database.session(self.user_id) as session:
@@ -110,9 +106,7 @@ async def test_a_job_is_followed_to_its_end(client: httpx.AsyncClient, account: 
     await asyncio.sleep(0.3)
     await work.start()
     assert await work.advance("parsing", 0.25)
-    await asyncio.sleep(0.8)
-    assert await work.beat()
-    await asyncio.sleep(0.8)
+    await asyncio.sleep(1.6)
     await work.complete()
     events = await asyncio.wait_for(following, 5)
     assert [(one.name, one.job["status"], one.job["stage"], one.job["progress"]) for one in events] == [
@@ -188,16 +182,16 @@ async def test_a_queued_job_is_cancelled_once_and_for_all(
     again = await cancel(client, account, work.job_id)
     assert (again.status_code, again.json()) == (200, first.json())
     async with work.database.session(None) as session:
-        assert await jobs.claim(session, worker="test", kinds=[work.kind], limit=1, lease_s=30) == []
+        assert await jobs.begin(session, work.job_id, worker="test") is None
 
 
 async def test_a_running_job_is_taken_from_its_worker(
     client: httpx.AsyncClient, account: Any, work: Work
 ) -> None:
     await work.start()
-    assert await work.beat()
+    assert await work.advance("parsing", 0.5)
     assert (await cancel(client, account, work.job_id)).json()["status"] == "cancelled"
-    assert not await work.beat()
+    assert not await work.advance("parsing", 0.6)
     assert not await work.advance("parsing", 0.5)
 
 

@@ -77,9 +77,9 @@ async def test_pages_are_stable_while_jobs_are_added(
 
 
 async def _work(database: Database, user_id: UUID, job_id: UUID) -> None:
-    """Let a worker fail the job; others that are queued in this database are claimed with it and left."""
+    """Let a worker fail the job."""
     async with database.session(None) as session:
-        await jobs.claim(session, worker="test", kinds=["ingest_document"], limit=1000, lease_s=30)
+        await jobs.begin(session, job_id, worker="test")
     async with database.session(user_id) as session:
         assert await jobs.progress(session, job_id, worker="test", stage="parsing", fraction=0.5)
         assert await jobs.fail(

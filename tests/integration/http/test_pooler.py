@@ -16,10 +16,10 @@ from sqlalchemy import text
 from little_monster.db.base import new_id
 from little_monster.db.engine import create_engine
 from little_monster.db.errors import StatementTimeout
-from little_monster.db.listen import listen
+from little_monster.db.queue import connected
 from little_monster.db.repositories import users
 from little_monster.db.session import Database
-from little_monster.platform.resources import listening_url, open_database
+from little_monster.platform.resources import direct_url, open_database
 from little_monster.platform.settings import Settings
 
 CONVERSATIONS = "/api/v1/chat/conversations"
@@ -68,20 +68,19 @@ async def test_many_users_at_once(client: httpx.AsyncClient) -> None:
 async def test_notifications_are_heard_past_the_pooler(
     settings: Settings, postgres: Any, pooler_url: str
 ) -> None:
-    assert listening_url(settings) == postgres.app_url
+    assert direct_url(settings) == postgres.app_url
     update = {
         "url": SecretStr(pooler_url),
         "direct_url": SecretStr(postgres.app_url),
         "transaction_pooler": True,
     }
     behind = settings.model_copy(update={"database": settings.database.model_copy(update=update)})
-    opened, words = open_database(behind), listen(listening_url(behind), "heard")
-    async with asyncio.timeout(10):
-        assert await anext(words) == ""
+    opened, heard = open_database(behind), asyncio.Event()
+    async with connected(direct_url(behind)) as (driver, _):
+        await driver.add_listener("heard", lambda _: heard.set())
         async with opened.session(None) as session:
             await session.execute(text("SELECT pg_notify('heard', 'hello')"))
-        assert await anext(words) == "hello"
-    await words.aclose()
+        await asyncio.wait_for(heard.wait(), 10)
     await opened.close()
 
 

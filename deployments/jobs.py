@@ -1,0 +1,117 @@
+"""The jobs deployment: workers of the queue, as many as what waits there needs.
+
+An application of its own, as no request passes through it: `little_monster.deployments.jobs:build`.
+"""
+
+import asyncio
+import contextlib
+from typing import Any
+
+import structlog
+from ray import serve
+from ray.serve.deployment import Application
+from ray.serve.handle import DeploymentHandle
+
+from little_monster.db import queue
+from little_monster.db.vectors.index import VectorIndex
+from little_monster.deployments import embedding, handles, retrieval
+from little_monster.deployments.autoscaling import DEPTH
+from little_monster.deployments.options import JobsOptions, parse_jobs_options
+from little_monster.deployments.replica_logs import setup_replica_logs
+from little_monster.pipelines.consumer import Consumer
+from little_monster.pipelines.ingest import IngestParts
+from little_monster.pipelines.tasks import RayReader, ReaderOptions
+from little_monster.pipelines.worker import new_consumer
+from little_monster.platform.engines.protocols import Embedder
+from little_monster.platform.resources import direct_url, open_database, storage_url
+from little_monster.platform.settings import Settings, load_settings
+from little_monster.platform.storage import open_storage
+
+NAME = "jobs"
+GRAPH = "little-monster"
+"""The application whose deployments do what a job needs of models and index."""
+
+_GRAPH_POLL_S = 2.0
+_NO_GRAPH_YET: tuple[type[BaseException], ...] = (KeyError, *handles.FAILURES)
+_log = structlog.get_logger(__name__)
+
+
+class Jobs:
+    """One worker of the queue; it works from its start on, and nobody calls it."""
+
+    async def __init__(self, options: JobsOptions) -> None:  # type: ignore[misc]  # Serve awaits it.
+        settings = load_settings()
+        setup_replica_logs(settings.telemetry)
+        self._database = open_database(settings)
+        self._stop = asyncio.Event()
+        self._work = asyncio.create_task(self._run(settings, options))
+
+    async def _run(self, settings: Settings, options: JobsOptions) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(self._database.close)
+            embedder = handles.embedder(await _handle(embedding.NAME))
+            index = await _index(settings, embedder)
+            stack.push_async_callback(index.close)
+            await self._consumer(settings, options, embedder, index).run(self._stop)
+
+    def _consumer(
+        self, settings: Settings, options: JobsOptions, embedder: Embedder, index: VectorIndex
+    ) -> Consumer:
+        parts = IngestParts(
+            self._database,
+            open_storage(storage_url(settings)),
+            embedder,
+            index,
+            RayReader(ReaderOptions(cpus=options.reader_cpus)),
+            settings.upload.max_pages,
+        )
+        _log.info("worker_ready", concurrency=options.concurrency)
+        return new_consumer(
+            direct_url(settings), parts, concurrency=options.concurrency, grace_s=options.grace_s
+        )
+
+    async def check_health(self) -> None:
+        """Raise what ended the work; Serve then starts another replica."""
+        if self._work.done():
+            await self._work
+            raise RuntimeError("the worker ended")
+
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """Report how many jobs wait or are being worked on, by all workers together."""
+        async with self._database.session(None) as session:
+            return {DEPTH: await queue.count(session)}
+
+    async def __del__(self) -> None:
+        """End what runs, or give it back. Serve awaits this before it ends the replica."""
+        self._stop.set()
+        with contextlib.suppress(Exception):
+            await self._work
+
+
+async def _handle(deployment: str) -> DeploymentHandle:
+    """Return a handle of the graph, as soon as there is a graph."""
+    while True:
+        try:
+            return await asyncio.to_thread(
+                serve.get_deployment_handle, deployment, app_name=GRAPH, _check_exists=True
+            )
+        except _NO_GRAPH_YET:
+            _log.info("waiting_for_application", application=GRAPH)
+            await asyncio.sleep(_GRAPH_POLL_S)
+
+
+async def _index(settings: Settings, embedder: Embedder) -> VectorIndex:
+    qdrant = settings.qdrant
+    if not qdrant.url:
+        # An embedded index has one owner process, a replica of the retrieval deployment.
+        return handles.vector_index(await _handle(retrieval.NAME))
+    return retrieval.open_index(settings, dimension=(await embedder.describe()).dimension)
+
+
+def build(args: dict[str, Any]) -> Application:
+    """Validate `args` (`options.JobsOptions`) and bind the deployment.
+
+    Raises:
+        ConfigurationError: an argument is wrong; nothing was bound.
+    """
+    return serve.deployment(name=NAME)(Jobs).bind(parse_jobs_options(args))

@@ -1,0 +1,42 @@
+"""The workers of the queue as Serve runs them: killed, and as many as the queue wants."""
+
+import httpx
+import yaml
+
+from tests.fixtures import documents
+from tests.serve.api import eventually, finished, upload
+from tests.serve.conftest import RunningStack
+
+CONFIG = "configs/serve.laptop.yaml"
+JOBS = "little-monster-jobs"
+
+
+def test_a_killed_worker_loses_no_job(stack: RunningStack, client: httpx.Client) -> None:
+    """Serve starts another one, and the entry of the first goes to it when its beats have stopped."""
+    (worker,) = stack.replica("jobs", JOBS)
+    answer = upload(client, "long.pdf", documents.pdf(repeat=2_000))
+    assert answer.status_code == 202, answer.text
+    job_url = answer.headers["Location"]
+    assert eventually(lambda: client.get(job_url).json()["status"] == "running", 30)
+    worker.kill()
+    job = finished(client, job_url)
+    assert (job["status"], job["attempts"]) == ("completed", 2), job
+    assert worker.pid not in {process.pid for process in stack.replica("jobs", JOBS)}
+
+
+def test_workers_grow_and_shrink_with_the_queue(stack: RunningStack, client: httpx.Client, tmp_path) -> None:
+    config = yaml.safe_load(open(CONFIG).read())  # noqa: PTH123, SIM115
+    scaling = config["applications"][1]["deployments"][0]["autoscaling_config"]
+    scaling.update(upscale_delay_s=0, downscale_delay_s=1, look_back_period_s=11)
+    scaling["policy"]["policy_kwargs"]["jobs_per_replica"] = 1
+    changed = tmp_path / "serve.yaml"
+    changed.write_text(yaml.safe_dump(config))
+    assert stack.cli("deploy", str(changed)).returncode == 0
+    answers = [upload(client, f"{n}.pdf", documents.pdf(repeat=500 + n)) for n in range(6)]
+    try:
+        assert eventually(lambda: len(stack.replica("jobs", JOBS)) == 2, 60), "no second worker came"
+        jobs = [finished(client, answer.headers["Location"]) for answer in answers]
+        assert {job["status"] for job in jobs} == {"completed"}
+        assert eventually(lambda: len(stack.replica("jobs", JOBS)) == 1, 60), "the second worker stayed"
+    finally:
+        assert stack.cli("deploy", CONFIG).returncode == 0
