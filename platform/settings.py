@@ -61,7 +61,7 @@ class DatabaseSettings(_Group):
     """`url` and `replica_url` lead to PgBouncer in transaction mode, or the like: nothing is prepared or set
     for longer than a transaction. Needs `direct_url`; `owner_url` must lead past the pooler too."""
     direct_url: SecretStr | None = Field(None, validate_default=True)
-    """DSN for the services that leads past a pooler: the worker hears of new jobs through it (LISTEN). Empty:
+    """DSN for the services that leads past a pooler: workers hear of new jobs through it (LISTEN). Empty:
     `url`."""
     pool_size: int = Field(10, ge=1, le=500)
     """Connections that each process keeps open, to the replica as many again; half of them may stay with
