@@ -7,6 +7,8 @@ from little_monster.db.models.chat_messages import ChatMessage, MessageRole, Mes
 from little_monster.db.models.comments import Comment, ModerationStatus
 from little_monster.db.models.document_chunks import DocumentChunk
 from little_monster.db.models.email_codes import EmailCode, EmailCodePurpose
+from little_monster.db.models.ended_identities import EndedIdentity
+from little_monster.db.models.external_identities import ExternalIdentity
 from little_monster.db.models.jobs import Job, JobStatus
 from little_monster.db.models.notifications import Notification
 from little_monster.db.models.personal_access_tokens import PersonalAccessToken
@@ -32,7 +34,9 @@ __all__ = [
     "EmailCode",
     "EmailCodePurpose",
     "EmbeddingStatus",
+    "EndedIdentity",
     "EventType",
+    "ExternalIdentity",
     "FileType",
     "Job",
     "JobStatus",

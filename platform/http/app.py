@@ -31,6 +31,7 @@ from little_monster.platform.http.links import API
 from little_monster.platform.http.middlewares import (
     BodyLimitMiddleware,
     LateCORSMiddleware,
+    LateProxyMiddleware,
     ObserveMiddleware,
 )
 from little_monster.platform.http.openapi import make_openapi
@@ -44,6 +45,7 @@ from little_monster.platform.http.routes import (
     documents,
     email_verification,
     exports,
+    external_identities,
     health,
     jobs,
     keys,
@@ -71,6 +73,7 @@ _PRODUCT_ROUTERS: tuple[APIRouter, ...] = (
     sessions.router,
     personal_tokens.router,
     second_factor.router,
+    external_identities.router,
     audit.router,
     users.router,
     exports.router,
@@ -91,6 +94,7 @@ _MIDDLEWARES: tuple[Any, ...] = (
     CompressionMiddleware,
     ObserveMiddleware,
     LateCORSMiddleware,
+    LateProxyMiddleware,
 )
 # What any operation may answer.
 _COMMON: tuple[type[ProblemError], ...] = (

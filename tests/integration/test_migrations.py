@@ -29,6 +29,7 @@ from little_monster.db.repositories import (
     chat_messages,
     comments,
     document_chunks,
+    external_identities,
     jobs,
     notifications,
     planner_events,
@@ -272,4 +273,12 @@ async def works(app_url: str) -> None:
         assert document.chunk_count == 1
         assert await user_documents.delete(session, document.id)
         assert await document_chunks.list(session, document.id, limit=5) == []
+        await external_identities.create(
+            session, user_id=login.user_id, issuer="https://issuer.org", subject="7", email=None
+        )
+        assert await users.delete(session, login.user_id)
+    async with database.session(None) as session:
+        subject = await external_identities.find(session, "https://issuer.org", "7")
+    assert (subject.user_id, subject.barred) == (None, False)
+    assert subject.ended_at is not None
     await database.close()

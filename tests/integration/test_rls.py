@@ -6,13 +6,28 @@ import asyncpg
 import pytest
 
 from little_monster.db.base import Base, new_id
-from little_monster.db.policies import administration, content, definers, identity, planner, queue, tenancy
+from little_monster.db.policies import (
+    administration,
+    content,
+    definers,
+    external_identities,
+    identity,
+    last_admin,
+    planner,
+    queue,
+    tenancy,
+)
 
-TENANT_TABLES = (*tenancy.TENANT_TABLES, *identity.TENANT_TABLES, *planner.TABLES)
+TENANT_TABLES = (
+    *tenancy.TENANT_TABLES,
+    *identity.TENANT_TABLES,
+    *planner.TABLES,
+    *external_identities.TENANT_TABLES,
+)
 TABLES = ("users", *TENANT_TABLES)
 WHO = ("owner", "other", "nobody")
 # Tables with files of their own, where more than an owner and others is tried, and what crosses users.
-OTHER_TABLES = (*content.TABLES, identity.AUDIT_TABLE)
+OTHER_TABLES = (*content.TABLES, identity.AUDIT_TABLE, external_identities.ENDED_TABLE)
 FUNCTIONS = (
     *definers.FUNCTIONS,
     *content.FUNCTIONS,
@@ -20,6 +35,8 @@ FUNCTIONS = (
     *planner.FUNCTIONS,
     *administration.FUNCTIONS,
     *queue.FUNCTIONS,
+    *external_identities.FUNCTIONS,
+    *last_admin.FUNCTIONS,
 )
 
 _INSERTS = {
@@ -45,6 +62,8 @@ _INSERTS = {
     "planner_events": "(id, user_id, title, start_date, end_date, uid)"
     " VALUES ($2::uuid, $1, '', now(), now(), $2::uuid::text)",
     "notifications": "(id, user_id, kind, title) VALUES ($2, $1, 'test', '')",
+    "external_identities": "(id, user_id, issuer, subject)"
+    " VALUES ($2::uuid, $1, 'https://issuer.example.com', $2::uuid::text)",
     "calendar_feeds": "(id, user_id, token_hash) VALUES ($2::uuid, $1, uuid_send($2::uuid))",
 }
 _PARENTS = {"document_chunks": "user_documents", "chat_messages": "chat_conversations"}

@@ -7,7 +7,7 @@ from little_monster.db import queue as tables
 from little_monster.db.policies import former_queue, queue
 
 revision = "0009"
-down_revision = "0005"
+down_revision = "0006"
 
 _ENQUEUE_WAITING = """
     WITH made AS (
