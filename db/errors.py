@@ -3,6 +3,8 @@
 DatabaseError
 ├── DatabaseUnavailable    the same call may work later: no connection, statement timeout
 │   ├── WriteConflict      it may work at once: a deadlock or serialization failure ended the transaction
+│   ├── NoneFree           all connections of this process are in use
+│   ├── StatementTimeout   the server ended a statement that took too long
 │   └── IndexUnavailable   the same, of the vector index
 ├── DuplicateKey           somebody was first: `constraint` says with what
 ├── RowRefused             what the row hangs on is gone, or the user no longer sees it
@@ -24,6 +26,14 @@ class DatabaseUnavailable(DatabaseError):
 
 class WriteConflict(DatabaseUnavailable):
     """PostgreSQL rolled the transaction back, as others held what it needed; `Database.run` repeats it."""
+
+
+class NoneFree(DatabaseUnavailable):
+    """All connections of the pool are in use, and none came free in time."""
+
+
+class StatementTimeout(DatabaseUnavailable):
+    """The server ended a statement that took longer than the settings allow."""
 
 
 class DuplicateKey(DatabaseError):

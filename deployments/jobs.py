@@ -23,7 +23,7 @@ from little_monster.pipelines.ingest import IngestParts
 from little_monster.pipelines.tasks import RayReader, ReaderOptions
 from little_monster.pipelines.worker import new_consumer
 from little_monster.platform.engines.protocols import Embedder
-from little_monster.platform.resources import database_url, open_database, storage_url
+from little_monster.platform.resources import direct_url, open_database, storage_url
 from little_monster.platform.settings import Settings, load_settings
 from little_monster.platform.storage import open_storage
 
@@ -67,7 +67,7 @@ class Jobs:
         )
         _log.info("worker_ready", concurrency=options.concurrency)
         return new_consumer(
-            database_url(settings), parts, concurrency=options.concurrency, grace_s=options.grace_s
+            direct_url(settings), parts, concurrency=options.concurrency, grace_s=options.grace_s
         )
 
     async def check_health(self) -> None:

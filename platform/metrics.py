@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 _LATENCIES_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _FIRST_TOKEN_S = (0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3, 6, 12, 25, 60)
@@ -27,6 +27,12 @@ TOKENS = Counter(
     'Tokens read (`kind="prompt"`) and written (`kind="completion"`).',
     labelnames=("model", "kind"),
 )
+DATABASE_READS = Counter(
+    "lm_database_reads_total",
+    "Reads that the replica of the database could answer, by which server did.",
+    labelnames=("server",),
+)
+REPLICA_USED = Gauge("lm_database_replica_used", "1 while reads go to the replica of the database.")
 
 
 def count_request(method: str, route: str, status: int, seconds: float) -> None:

@@ -8,7 +8,7 @@ from functools import cached_property
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from little_monster.db.engine import create_engine
+from little_monster.db.engine import Options, create_engine
 from little_monster.db.session import Database
 from little_monster.db.vectors.index import VectorIndex
 from little_monster.platform.background import Background
@@ -19,6 +19,7 @@ from little_monster.platform.errors import ConfigurationError
 from little_monster.platform.foreign_tokens import ForeignTokens
 from little_monster.platform.mail import Mailer, open_mailer
 from little_monster.platform.rate_limits import RateLimiter
+from little_monster.platform.replica import open_replica
 from little_monster.platform.security import AccessTokens, PasswordHasher
 from little_monster.platform.settings import Settings
 from little_monster.platform.storage import FileStorage, open_storage
@@ -94,10 +95,10 @@ async def open_resources(
         ConfigurationError: a URL or the secret is missing.
     """
     async with AsyncExitStack() as stack:
-        database = open_database(settings)
-        stack.push_async_callback(database.close)
         redis = open_redis(_needed("LM_REDIS__URL", settings.redis.url))
         stack.push_async_callback(redis.aclose)
+        database = open_database(settings, redis)
+        stack.push_async_callback(database.close)
         storage = open_storage(storage_url(settings))
         resources = Resources(
             settings, database, redis, storage, chat_models, embedder, retriever, moderator, index
@@ -106,6 +107,7 @@ async def open_resources(
         _ = resources.tokens, resources.mailer
         # It works with what is closed after it.
         stack.push_async_callback(resources.background.drain)
+        database.follow_replica()
         yield resources
 
 
@@ -114,29 +116,35 @@ def storage_url(settings: Settings) -> str:
     return settings.storage.url or (settings.data_dir.resolve() / "files").as_uri()
 
 
-def database_url(settings: Settings) -> str:
-    """Return the URL of the database.
-
-    Raises:
-        ConfigurationError: it is missing.
-    """
-    return _needed("LM_DATABASE__URL", settings.database.url)
-
-
-def open_database(settings: Settings) -> Database:
+def open_database(settings: Settings, redis: Redis | None = None) -> Database:
     """Return the database of the settings; nothing connects yet.
+
+    Args:
+        redis: where writes are noted; without it nothing is read from a replica.
 
     Raises:
         ConfigurationError: the URL is missing.
     """
     database = settings.database
-    engine = create_engine(
-        database_url(settings),
+    url = _needed("LM_DATABASE__URL", database.url)
+    options = Options(
         pool_size=database.pool_size,
         pool_timeout_s=database.pool_timeout_s,
+        connect_timeout_s=database.pool_timeout_s,
         statement_timeout_ms=database.statement_timeout_ms,
+        transaction_pooler=database.transaction_pooler,
     )
-    return Database(engine)
+    replica = open_replica(database, redis, options) if redis is not None else None
+    return Database(create_engine(url, options), replica)
+
+
+def direct_url(settings: Settings) -> str:
+    """Return the database's URL past a pooler, whose connections belong to nobody for long: for who listens.
+
+    Raises:
+        ConfigurationError: the URL is missing.
+    """
+    return _needed("LM_DATABASE__URL", settings.database.direct_url or settings.database.url)
 
 
 def _needed(name: str, value: SecretStr | None) -> str:

@@ -5,11 +5,23 @@ file named by ``LM_CONFIG``. `load_settings` turns a wrong value into one line t
 """
 
 import os
+import re
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    IPvAnyNetwork,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -23,6 +35,18 @@ MIN_SECRET_CHARS = 32
 
 _THIS_MACHINE = ("127.0.0.1", "::1", "localhost")
 
+# As browsers send it (RFC 6454, section 6.2). The text is compared: another way to write it matches nothing.
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
+
+
+def _checked_origin(value: str) -> str:
+    if value != "*" and not _ORIGIN.fullmatch(value):
+        raise ValueError("an origin is `https://host` or `https://host:port`, in lower case, and `*` any")
+    return value
+
+
+Origin = Annotated[str, AfterValidator(_checked_origin)]
+
 
 class _Group(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
@@ -35,12 +59,31 @@ class DatabaseSettings(_Group):
     owner_url: SecretStr | None = None
     """DSN of the role that owns the tables and runs migrations. Only `little-monster up` and `migrate` read
     it."""
+    replica_url: SecretStr | None = None
+    """DSN of a streaming replica of it, for the same role: GET requests read there, and from the primary
+    while the replica is away or behind, or has not yet what the user has just written. Empty: no replica."""
+    replica_max_lag_s: float = Field(5.0, gt=0, le=3600)
+    """Seconds that what is read from the replica may be old; while it is further behind it is not used."""
+    transaction_pooler: bool = False
+    """`url` and `replica_url` lead to PgBouncer in transaction mode, or the like: nothing is prepared or set
+    for longer than a transaction. Needs `direct_url`; `owner_url` must lead past the pooler too."""
+    direct_url: SecretStr | None = Field(None, validate_default=True)
+    """DSN for the services that leads past a pooler: workers hear of new jobs through it (LISTEN). Empty:
+    `url`."""
     pool_size: int = Field(10, ge=1, le=500)
-    """Connections that each process keeps open; half of them may stay with reads of one row."""
-    pool_timeout_s: float = Field(5.0, gt=0)
+    """Connections that each process keeps open, to the replica as many again; half of them may stay with
+    reads of one row."""
+    pool_timeout_s: float = Field(5.0, gt=0, le=60)
     """Seconds a request waits for a free connection before it is answered 503."""
-    statement_timeout_ms: int = Field(15_000, ge=0)
+    statement_timeout_ms: int = Field(15_000, ge=0, le=3_600_000)
     """Milliseconds after which PostgreSQL ends a statement of the services. 0: never."""
+
+    @field_validator("direct_url")
+    @classmethod
+    def _leads_past_the_pooler(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is None and info.data.get("transaction_pooler"):
+            raise ValueError("is needed with LM_DATABASE__TRANSACTION_POOLER, to hear of new jobs")
+        return value
 
 
 class RedisSettings(_Group):
@@ -191,8 +234,8 @@ class ApiSettings(_Group):
     those, and only of those, `X-Forwarded-For` is read from its right end, and `X-Forwarded-Proto`. Each must
     append the address that it was called from, or clients could name one of their choice; Ray Serve's own
     proxies do not."""
-    cors_origins: list[str] = []
-    """Origins a browser application may call the API from."""
+    cors_origins: list[Origin] = []
+    """Origins a browser application may call the API from, as a JSON list; `*`: any."""
     heartbeat_s: float = Field(10.0, gt=0, le=15)
     """Seconds between comment heartbeats of an event stream."""
     job_stream_s: float = Field(900.0, gt=0, le=3600)

@@ -47,9 +47,9 @@ async def lock(session: Session, comment_id: UUID) -> Comment | None:
     return await locked(session, Comment, comment_id)
 
 
-async def read(database: Database, viewer: UUID, comment_id: UUID) -> Comment | None:
+async def read(database: Database, viewer: UUID, comment_id: UUID, *, fresh: bool) -> Comment | None:
     """Return the comment as `get` does, in a transaction of its own."""
-    return await database.read(viewer, _BY_ID, comment_id)
+    return await database.read(viewer, _BY_ID, comment_id, fresh=fresh)
 
 
 async def list(session: Session, video_id: UUID, *, limit: int, after: After = None) -> Rows[Comment]:

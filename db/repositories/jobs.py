@@ -62,9 +62,9 @@ async def get(session: Session, job_id: UUID) -> Job | None:
     return await session.get(Job, job_id)
 
 
-async def read(database: Database, owner: UUID, job_id: UUID) -> Job | None:
+async def read(database: Database, owner: UUID, job_id: UUID, *, fresh: bool) -> Job | None:
     """Return the job as `get` does, in a transaction of its own."""
-    return await database.read(owner, _BY_ID, job_id)
+    return await database.read(owner, _BY_ID, job_id, fresh=fresh)
 
 
 async def list(

@@ -41,9 +41,9 @@ async def create(
     return await insert(session, row)
 
 
-async def read(database: Database, owner: UUID, notification_id: UUID) -> Notification | None:
+async def read(database: Database, owner: UUID, notification_id: UUID, *, fresh: bool) -> Notification | None:
     """Return the notification, in a transaction of its own; None also for somebody else's."""
-    return await database.read(owner, _BY_ID, notification_id)
+    return await database.read(owner, _BY_ID, notification_id, fresh=fresh)
 
 
 async def lock(session: Session, notification_id: UUID) -> Notification | None:

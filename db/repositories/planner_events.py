@@ -65,9 +65,9 @@ async def get(session: Session, event_id: UUID, *, for_update: bool = False) -> 
     return await session.get(PlannerEvent, event_id, with_for_update=for_update)
 
 
-async def read(database: Database, owner: UUID, event_id: UUID) -> PlannerEvent | None:
+async def read(database: Database, owner: UUID, event_id: UUID, *, fresh: bool) -> PlannerEvent | None:
     """Return the event as `get` does, in a transaction of its own."""
-    return await database.read(owner, _BY_ID, event_id)
+    return await database.read(owner, _BY_ID, event_id, fresh=fresh)
 
 
 async def save(session: Session, row: PlannerEvent) -> PlannerEvent:

@@ -56,9 +56,9 @@ async def lock(session: Session, document_id: UUID) -> UserDocument | None:
     return await locked(session, UserDocument, document_id)
 
 
-async def read(database: Database, owner: UUID, document_id: UUID) -> UserDocument | None:
+async def read(database: Database, owner: UUID, document_id: UUID, *, fresh: bool) -> UserDocument | None:
     """Return the document as `get` does, in a transaction of its own."""
-    return await database.read(owner, _BY_ID, document_id)
+    return await database.read(owner, _BY_ID, document_id, fresh=fresh)
 
 
 async def get_many(session: Session, document_ids: Sequence[UUID]) -> Rows[UserDocument]:

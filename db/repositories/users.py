@@ -45,9 +45,9 @@ async def get(session: Session, user_id: UUID) -> User | None:
     return await session.get(User, user_id)
 
 
-async def read(database: Database, user_id: UUID) -> User | None:
+async def read(database: Database, user_id: UUID, *, fresh: bool) -> User | None:
     """Return the user, in a transaction of its own; as the user, who sees nobody else."""
-    return await database.read(user_id, _BY_ID, user_id)
+    return await database.read(user_id, _BY_ID, user_id, fresh=fresh)
 
 
 async def create(

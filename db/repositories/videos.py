@@ -86,9 +86,9 @@ async def lock(session: Session, video_id: UUID) -> Video | None:
     return await session.get(Video, video_id, with_for_update=True, populate_existing=True)
 
 
-async def read(database: Database, viewer: UUID, video_id: UUID) -> Video | None:
+async def read(database: Database, viewer: UUID, video_id: UUID, *, fresh: bool) -> Video | None:
     """Return the video as `get` does, in a transaction of its own."""
-    return await database.read(viewer, _BY_ID, video_id)
+    return await database.read(viewer, _BY_ID, video_id, fresh=fresh)
 
 
 async def list(

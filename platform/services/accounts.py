@@ -118,13 +118,13 @@ async def log_out(resources: Resources, refresh_token: str, origin: Origin) -> N
             )
 
 
-async def get_user(resources: Resources, principal: Principal) -> User:
-    """Return the account of who asks.
+async def get_user(resources: Resources, principal: Principal, *, fresh: bool = False) -> User:
+    """Return the account of who asks; `fresh` where it decides something.
 
     Raises:
         Unauthenticated: it was deleted after the token was issued.
     """
-    user = await users.read(resources.database, principal.user_id)
+    user = await users.read(resources.database, principal.user_id, fresh=fresh)
     if user is None:
         raise invalid_token()
     return user

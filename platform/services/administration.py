@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 from little_monster.db.errors import RowRefused
@@ -31,8 +32,9 @@ async def list_users(
         Forbidden: who asks is no admin.
     """
     with _admins_only(principal):
-        async with resources.database.session(principal.user_id) as session:
-            return await accounts.list(session, limit=limit, after=after)
+        find = partial(accounts.list, limit=limit, after=after)
+        # The database asks for the admin's role, which they may have lost a moment ago.
+        return await resources.database.query(principal.user_id, find, fresh=True)
 
 
 async def get_user(resources: Resources, principal: Principal, user_id: UUID) -> ListedUser:
@@ -43,8 +45,8 @@ async def get_user(resources: Resources, principal: Principal, user_id: UUID) ->
         NotFound: there is no such account.
     """
     with _admins_only(principal):
-        async with resources.database.session(principal.user_id) as session:
-            return _found(await accounts.get(session, user_id))
+        find = partial(accounts.get, user_id=user_id)
+        return _found(await resources.database.query(principal.user_id, find, fresh=True))
 
 
 async def set_role(

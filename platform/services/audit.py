@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -119,5 +120,5 @@ async def list_events(
     resources: Resources, principal: Principal, *, limit: int, after: tuple[datetime, UUID] | None
 ) -> list[AuditEvent]:
     """Return at most `limit` events of one's own account behind `after`, newest first."""
-    async with resources.database.session(principal.user_id) as session:
-        return await audit_events.list(session, limit=limit, after=after)
+    find = partial(audit_events.list, limit=limit, after=after)
+    return await resources.database.query(principal.user_id, find)

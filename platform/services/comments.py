@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -52,18 +53,21 @@ async def list_comments(
     Raises:
         NotFound: there is no such video, or the viewer may not see it.
     """
-    async with database.session(viewer) as session:
+
+    async def find(session: Session) -> list[Comment]:
         await require_video(session, video_id)
         return await comments.list(session, video_id, limit=limit, after=after)
 
+    return await database.query(viewer, find)
 
-async def read_comment(database: Database, viewer: UUID, comment_id: UUID) -> Comment:
-    """Return the comment.
+
+async def read_comment(database: Database, viewer: UUID, comment_id: UUID, *, fresh: bool = False) -> Comment:
+    """Return the comment; `fresh` where it decides something.
 
     Raises:
         NotFound: there is none, or the viewer may not see it.
     """
-    comment = await comments.read(database, viewer, comment_id)
+    comment = await comments.read(database, viewer, comment_id, fresh=fresh)
     if comment is None:
         raise no_comment()
     return comment
@@ -78,7 +82,7 @@ async def change_comment(
         NotFound: there is none, or it is somebody else's.
         ProblemError: what `check` raises of the comment as it is now.
     """
-    comment = await read_comment(resources.database, author, comment_id)
+    comment = await read_comment(resources.database, author, comment_id, fresh=True)
     if comment.user_id != author:
         raise no_comment()
     # Below it is asked again; moderation costs more than this.
@@ -122,8 +126,9 @@ async def list_queue(
         Forbidden: this needs a moderator.
     """
     require_role(moderator, MODERATOR)
-    async with database.session(moderator.user_id) as session:
-        return await comments.queue(session, status, limit=limit, after=after)
+    find = partial(comments.queue, status=status, limit=limit, after=after)
+    # The database asks for the moderator's role, which they may have lost a moment ago.
+    return await database.query(moderator.user_id, find, fresh=True)
 
 
 async def moderate_comment(

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -127,8 +128,8 @@ async def list_documents(
     subject: Subject | None,
 ) -> list[UserDocument]:
     """Return at most `limit` documents, newest first, behind `after`."""
-    async with database.session(owner) as session:
-        return await user_documents.list(session, limit=limit, after=after, status=status, subject=subject)
+    find = partial(user_documents.list, limit=limit, after=after, status=status, subject=subject)
+    return await database.query(owner, find)
 
 
 async def read_document(database: Database, owner: UUID, document_id: UUID) -> UserDocument:
@@ -137,7 +138,7 @@ async def read_document(database: Database, owner: UUID, document_id: UUID) -> U
     Raises:
         NotFound: there is none, or it is somebody else's.
     """
-    document = await user_documents.read(database, owner, document_id)
+    document = await user_documents.read(database, owner, document_id, fresh=False)
     if document is None:
         raise no_document()
     return document
@@ -148,9 +149,12 @@ async def list_chunks(
 ) -> list[DocumentChunk]:
     """Return at most `limit` passages in the document's order, behind the index `after`. Raises as
     `read_document`."""
-    async with database.session(owner) as session:
+
+    async def find(session: Session) -> list[DocumentChunk]:
         await _get(session, document_id)
         return await document_chunks.list(session, document_id, limit=limit, after=after)
+
+    return await database.query(owner, find)
 
 
 async def change_document(

@@ -18,7 +18,7 @@ async def require_unverified(resources: Resources, principal: Principal) -> None
     Raises:
         Conflict: it is verified.
     """
-    user = await get_user(resources, principal)
+    user = await get_user(resources, principal, fresh=True)
     if user.email_verified_at is not None:
         raise Conflict("This e-mail address is verified.", code="email_verified")
 

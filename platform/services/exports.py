@@ -55,7 +55,7 @@ async def open_export(
         Conflict: it is not done yet, or never will be (`export_not_ready`).
         Unavailable: the storage does not answer.
     """
-    job = await jobs.read(resources.database, user_id, job_id)
+    job = await jobs.read(resources.database, user_id, job_id, fresh=True)
     if job is None or job.kind != EXPORT:
         raise NotFound("There is no such export.", code="export_not_found")
     if job.status != JobStatus.COMPLETED:

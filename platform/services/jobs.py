@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 from little_monster.db.errors import DatabaseUnavailable
@@ -26,7 +27,7 @@ async def get_job(resources: Resources, principal: Principal, job_id: UUID) -> J
     Raises:
         NotFound: there is none, or it is somebody else's.
     """
-    job = await jobs.read(resources.database, principal.user_id, job_id)
+    job = await jobs.read(resources.database, principal.user_id, job_id, fresh=False)
     if job is None:
         raise _no_job()
     return job
@@ -36,8 +37,7 @@ async def list_jobs(
     resources: Resources, principal: Principal, *, limit: int, after: tuple[datetime, UUID] | None
 ) -> Sequence[Job]:
     """Return at most `limit` jobs after the given position, newest first."""
-    async with resources.database.session(principal.user_id) as session:
-        return await jobs.list(session, limit=limit, after=after)
+    return await resources.database.query(principal.user_id, partial(jobs.list, limit=limit, after=after))
 
 
 async def follow_job(resources: Resources, principal: Principal, job_id: UUID) -> AsyncGenerator[Job, None]:
@@ -101,7 +101,7 @@ def eta_seconds(job: Job, now: datetime | None = None) -> int | None:
 
 async def _look_again(resources: Resources, principal: Principal, job: Job) -> Job | None:
     try:
-        return await jobs.read(resources.database, principal.user_id, job.id)
+        return await jobs.read(resources.database, principal.user_id, job.id, fresh=False)
     except DatabaseUnavailable:
         return job
 

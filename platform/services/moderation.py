@@ -97,7 +97,7 @@ async def _retry(
 async def _retry_comment(
     database: Database, moderator: Moderator, waiting: Waiting, timeout_s: float
 ) -> bool | None:
-    comment = await comments.read(database, waiting.owner, waiting.id)
+    comment = await comments.read(database, waiting.owner, waiting.id, fresh=True)
     if comment is None or comment.moderation_status is not ModerationStatus.PENDING:
         return False
     verdict = await moderate(moderator, comment.text, timeout_s=timeout_s)
@@ -110,7 +110,7 @@ async def _retry_comment(
 async def _retry_video(
     database: Database, moderator: Moderator, redis: Redis, waiting: Waiting, timeout_s: float
 ) -> bool | None:
-    video = await videos.read(database, waiting.owner, waiting.id)
+    video = await videos.read(database, waiting.owner, waiting.id, fresh=True)
     if video is None or video.moderation_status is not ModerationStatus.PENDING:
         return False
     verdict = await moderate(moderator, videos.said(video), timeout_s=timeout_s)

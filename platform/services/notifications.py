@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 from little_monster.db.models.notifications import Notification
@@ -18,8 +19,7 @@ async def list_notifications(
     database: Database, owner: UUID, *, limit: int, after: After, unread: bool | None
 ) -> list[Notification]:
     """Return at most `limit` notifications, newest first, behind `after`."""
-    async with database.session(owner) as session:
-        return await notifications.list(session, limit=limit, after=after, unread=unread)
+    return await database.query(owner, partial(notifications.list, limit=limit, after=after, unread=unread))
 
 
 async def read_notification(database: Database, owner: UUID, notification_id: UUID) -> Notification:
@@ -28,7 +28,7 @@ async def read_notification(database: Database, owner: UUID, notification_id: UU
     Raises:
         NotFound: there is none, or it is somebody else's.
     """
-    notification = await notifications.read(database, owner, notification_id)
+    notification = await notifications.read(database, owner, notification_id, fresh=False)
     if notification is None:
         raise _no_notification()
     return notification

@@ -23,7 +23,7 @@ async def require_password(resources: Resources, user_id: UUID, password: str) -
     Raises:
         Forbidden: it is not.
     """
-    user = await users.read(resources.database, user_id)
+    user = await users.read(resources.database, user_id, fresh=True)
     if user is None:
         raise invalid_token()
     if not await resources.passwords.verify(user.password_hash, password):
@@ -79,7 +79,7 @@ async def reset(resources: Resources, *, code: str, new: str, origin: Origin) ->
         InvalidInput: the code is not good, or `new` is easy to guess.
     """
     found = await email_codes.find(resources, code, EmailCodePurpose.RESET_PASSWORD)
-    user = await users.read(resources.database, found.user_id)
+    user = await users.read(resources.database, found.user_id, fresh=True)
     if user is None:
         raise email_codes.invalid_code()
     await require_good_password(new, user.email, field="new_password")

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 from little_monster.db.models.personal_access_tokens import PersonalAccessToken
@@ -59,8 +60,8 @@ async def list_tokens(
     resources: Resources, principal: Principal, *, limit: int, after: tuple[datetime, UUID] | None
 ) -> list[PersonalAccessToken]:
     """Return at most `limit` tokens that are not revoked behind `after`, newest first."""
-    async with resources.database.session(principal.user_id) as session:
-        return await personal_access_tokens.list(session, limit=limit, after=after)
+    find = partial(personal_access_tokens.list, limit=limit, after=after)
+    return await resources.database.query(principal.user_id, find)
 
 
 async def revoke_token(resources: Resources, principal: Principal, token_id: UUID, origin: Origin) -> None:

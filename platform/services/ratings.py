@@ -8,7 +8,7 @@ from uuid import UUID
 from little_monster.db.errors import RowRefused
 from little_monster.db.models.ratings import Rating
 from little_monster.db.repositories import ratings
-from little_monster.db.session import Database
+from little_monster.db.session import Database, Session
 from little_monster.platform.errors import NotFound
 from little_monster.platform.services.videos import no_video, require_video
 
@@ -48,11 +48,14 @@ async def rate_video(database: Database, user_id: UUID, video_id: UUID, stars: i
 
 async def read_ratings(database: Database, viewer: UUID, video_id: UUID) -> Ratings:
     """Return the ratings of the video. Raises as `rate_video`."""
-    async with database.session(viewer) as session:
+
+    async def find(session: Session) -> Ratings:
         await require_video(session, video_id)
         distribution = await ratings.count_stars(session, video_id)
         own = await ratings.get(session, video_id=video_id, user_id=viewer)
-    return Ratings(video_id, distribution, own)
+        return Ratings(video_id, distribution, own)
+
+    return await database.query(viewer, find)
 
 
 async def read_rating(database: Database, viewer: UUID, user_id: UUID, video_id: UUID) -> Rating:
@@ -61,8 +64,7 @@ async def read_rating(database: Database, viewer: UUID, user_id: UUID, video_id:
     Raises:
         NotFound: there is none, or it is not the viewer's.
     """
-    async with database.session(viewer) as session:
-        rating = await ratings.get(session, video_id=video_id, user_id=user_id)
+    rating = await database.query(viewer, partial(ratings.get, video_id=video_id, user_id=user_id))
     if rating is None:
         raise NotFound("There is no such rating.", code="rating_not_found")
     return rating

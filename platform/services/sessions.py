@@ -4,6 +4,7 @@ An access token is not looked up, so that one of a session that has ended lives 
 """
 
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 from little_monster.db.base import new_id
@@ -35,8 +36,8 @@ async def list_sessions(
 ) -> list[LoginSession]:
     """Return at most `limit` sessions that can still be refreshed, newest first, behind `after`."""
     lifetime = timedelta(days=resources.settings.auth.refresh_token_days)
-    async with resources.database.session(principal.user_id) as session:
-        return await sessions.list(session, limit=limit, after=after, used_within=lifetime)
+    find = partial(sessions.list, limit=limit, after=after, used_within=lifetime)
+    return await resources.database.query(principal.user_id, find)
 
 
 async def revoke_session(

@@ -48,8 +48,7 @@ async def read_stats(database: Database, user_id: UUID) -> UserStats:
     Raises:
         Unauthenticated: the account is gone.
     """
-    async with database.session(user_id) as session:
-        stats = await users.stats(session, user_id)
+    stats = await database.query(user_id, lambda session: users.stats(session, user_id))
     if stats is None:
         raise invalid_token()
     return stats
@@ -93,7 +92,7 @@ def no_user() -> NotFound:
 
 
 async def _check_password(resources: Resources, user_id: UUID, password: str, check: Check) -> None:
-    user = await users.read(resources.database, user_id)
+    user = await users.read(resources.database, user_id, fresh=True)
     if user is None:
         raise invalid_token()
     check(user)

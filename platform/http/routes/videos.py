@@ -86,8 +86,15 @@ async def list_videos(
     slot = await feed.find(resources.redis, wanted, order, page.limit) if page.cursor is None else None
     if slot is not None and (kept := FirstPage.read(slot.body)) is not None:
         return listing_of(request, response, page, kept.items, kept.next_cursor)
+    # What a replica said before the last change would be kept as what is there after it.
     rows = await videos.list_videos(
-        resources.database, user, wanted, order=order, limit=page.fetch, after=_after(page, order)
+        resources.database,
+        user,
+        wanted,
+        order=order,
+        limit=page.fetch,
+        after=_after(page, order),
+        fresh=slot is not None,
     )
     answer = listing(
         request,

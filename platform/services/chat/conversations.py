@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -39,8 +40,8 @@ async def list_conversations(
     database: Database, owner: UUID, *, limit: int, after: After, context_type: ContextType | None
 ) -> list[ChatConversation]:
     """Return at most `limit` conversations, the last active first, behind `after`."""
-    async with database.session(owner) as session:
-        return await chat_conversations.list(session, limit=limit, after=after, context_type=context_type)
+    find = partial(chat_conversations.list, limit=limit, after=after, context_type=context_type)
+    return await database.query(owner, find)
 
 
 async def read_conversation(
@@ -51,12 +52,15 @@ async def read_conversation(
     Raises:
         NotFound: there is none, or it is somebody else's.
     """
-    async with database.session(owner) as session:
+
+    async def find(session: Session) -> Transcript:
         conversation = await chat_conversations.get(session, conversation_id)
         if conversation is None:
             raise no_conversation()
         messages = await chat_messages.list(session, conversation_id, limit=limit, after=after)
-    return Transcript(conversation, messages)
+        return Transcript(conversation, messages)
+
+    return await database.query(owner, find)
 
 
 async def change_conversation(

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -67,15 +68,15 @@ async def list_events(
     database: Database, owner: UUID, filters: Filters, *, limit: int, after: After
 ) -> list[PlannerEvent]:
     """Return at most `limit` events, newest first, behind `after`."""
-    async with database.session(owner) as session:
-        return await planner_events.list(
-            session,
-            limit=limit,
-            after=after,
-            type=filters.type,
-            subject=filters.subject,
-            completed=filters.completed,
-        )
+    find = partial(
+        planner_events.list,
+        limit=limit,
+        after=after,
+        type=filters.type,
+        subject=filters.subject,
+        completed=filters.completed,
+    )
+    return await database.query(owner, find)
 
 
 async def list_planned(
@@ -90,16 +91,16 @@ async def list_planned(
         raise _bad_range(f"must be between {FIRST_YEAR + 1} and {LAST_YEAR - 1}")
     if not timedelta() < end - begin <= MAX_RANGE:
         raise _bad_range(f"must end after it begins, and at most {MAX_RANGE.days} days later")
-    async with database.session(owner) as session:
-        rows = await planner_events.list_between(
-            session,
-            begin,
-            end,
-            limit=MAX_OCCURRENCES + 1,
-            type=filters.type,
-            subject=filters.subject,
-            completed=filters.completed,
-        )
+    find = partial(
+        planner_events.list_between,
+        begin=begin,
+        end=end,
+        limit=MAX_OCCURRENCES + 1,
+        type=filters.type,
+        subject=filters.subject,
+        completed=filters.completed,
+    )
+    rows = await database.query(owner, find)
     if sum(row.recurrence is not None for row in rows) > _SERIES_AT_ONCE:
         planned = await asyncio.to_thread(_expand, rows, begin, end)
     else:
@@ -115,7 +116,7 @@ async def read_event(database: Database, owner: UUID, event_id: UUID) -> Planner
     Raises:
         NotFound: there is none, or it is somebody else's.
     """
-    event = await planner_events.read(database, owner, event_id)
+    event = await planner_events.read(database, owner, event_id, fresh=False)
     if event is None:
         raise no_event()
     return event

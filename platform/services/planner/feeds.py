@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 from little_monster.db.models.calendar_feeds import CalendarFeed
@@ -94,8 +95,7 @@ async def create_feed(database: Database, owner: UUID, tokens: FeedTokens) -> Ne
 
 async def list_feeds(database: Database, owner: UUID, *, limit: int, after: After) -> list[CalendarFeed]:
     """Return at most `limit` feeds, newest first, behind `after`."""
-    async with database.session(owner) as session:
-        return await calendar_feeds.list(session, limit=limit, after=after)
+    return await database.query(owner, partial(calendar_feeds.list, limit=limit, after=after))
 
 
 async def revoke_feed(database: Database, owner: UUID, feed_id: UUID) -> None:
