@@ -35,13 +35,10 @@ class TenantConnection(asyncpg.Connection):
             self.next_user = None
         return await super().execute(query, *args, **options)
 
-    async def fetch_as(self, user_id: UUID | None, query: str, *args: Any) -> asyncpg.Record | None:
-        """Return one row as `user_id`, in a read-only transaction of its own: three round trips."""
+    async def begin_as(self, user_id: UUID | None) -> None:
+        """Begin a read-only transaction of `user_id`: one round trip."""
         self.next_user = user_id
         await self.execute("BEGIN READ ONLY;")
-        record = await self.fetchrow(query, *args)
-        await self.execute("COMMIT;")
-        return record
 
 
 def create_engine(

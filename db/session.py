@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -15,9 +15,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import Session as SyncSession
 
 from little_monster.db.errors import DatabaseUnavailable, UnsafeRole, WriteConflict
-from little_monster.db.reads import ByKey, Model, Readers
+from little_monster.db.reads import ByKey, Model, Readers, Reading
 
 Session = AsyncSession
+Source: TypeAlias = AsyncSession | Reading
+"""What a repository reads with when it changes nothing."""
 Result = TypeVar("Result")
 
 # SQLSTATEs of serialization failures and deadlocks: the transaction is rolled back, and may work at once.
@@ -104,6 +106,19 @@ class Database:
         async with self.session(user_id) as session:
             return await work(session)
 
+    @asynccontextmanager
+    async def reading(self, user_id: UUID | None) -> AsyncIterator[Reading]:
+        """One read-only transaction as `user_id`, past the ORM's session; for a request that changes nothing.
+
+        An error of the caller inside of it costs the connection: raise outside.
+
+        Raises:
+            DatabaseUnavailable: as of `session`.
+        """
+        with _translated_reads():
+            async with self._readers.reading(_checked(user_id)) as reading:
+                yield reading
+
     async def read(self, user_id: UUID | None, query: ByKey[Model], key: UUID) -> Model | None:
         """Return the row of `key` as `user_id` sees it, None when that is no row; the short way for a request
         that reads nothing else.
@@ -111,15 +126,8 @@ class Database:
         Raises:
             DatabaseUnavailable: as of `session`.
         """
-        try:
-            record = await self._readers.fetch(_checked(user_id), query.sql, key)
-        except (PoolTimeout, TimeoutError) as error:
-            raise _no_connection() from error
-        except (OSError, asyncpg.InterfaceError, asyncpg.PostgresError) as error:
-            if (state := getattr(error, "sqlstate", None)) and not state.startswith(_PASSING):
-                raise
-            raise DatabaseUnavailable(f"{type(error).__name__} {state or ''}".strip()) from error
-        return None if record is None else query.load(record)
+        async with self.reading(user_id) as reading:
+            return await reading.find(query, key)
 
     async def check(self) -> None:
         """Return when the database answers.
@@ -165,6 +173,19 @@ def translated() -> Iterator[None]:
             passing = WriteConflict if state in _CONFLICTS else DatabaseUnavailable
             raise passing(f"{type(error.orig).__name__} {state}".strip()) from error
         raise
+
+
+@contextmanager
+def _translated_reads() -> Iterator[None]:
+    """The same for what comes from the driver itself."""
+    try:
+        yield
+    except (PoolTimeout, TimeoutError) as error:
+        raise _no_connection() from error
+    except (OSError, asyncpg.InterfaceError, asyncpg.PostgresError) as error:
+        if (state := getattr(error, "sqlstate", None)) and not state.startswith(_PASSING):
+            raise
+        raise DatabaseUnavailable(f"{type(error).__name__} {state or ''}".strip()) from error
 
 
 def _no_connection() -> DatabaseUnavailable:

@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 
 from little_monster.db.models.chat_conversations import ChatConversation, ContextType
 from little_monster.db.repositories.rows import After, Rows, changed, insert, locked, newest_first
-from little_monster.db.session import Session
+from little_monster.db.session import Session, Source
 
 
 async def create(
@@ -25,7 +25,7 @@ async def create(
     return await insert(session, row)
 
 
-async def get(session: Session, conversation_id: UUID) -> ChatConversation | None:
+async def get(session: Source, conversation_id: UUID) -> ChatConversation | None:
     """Return the conversation; None also for somebody else's."""
     return await session.get(ChatConversation, conversation_id)
 
@@ -36,7 +36,7 @@ async def lock(session: Session, conversation_id: UUID) -> ChatConversation | No
 
 
 async def list(
-    session: Session, *, limit: int, after: After = None, context_type: ContextType | None = None
+    session: Source, *, limit: int, after: After = None, context_type: ContextType | None = None
 ) -> Rows[ChatConversation]:
     """Return at most `limit` conversations, the last active first, behind `after` (`key` of the last one
     seen).

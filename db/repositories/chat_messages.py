@@ -10,7 +10,7 @@ from sqlalchemy import select
 from little_monster.db.base import new_id
 from little_monster.db.models.chat_messages import ChatMessage, MessageRole, MessageStatus
 from little_monster.db.repositories.rows import After, Rows, insert, newest_first
-from little_monster.db.session import Session
+from little_monster.db.session import Session, Source
 
 
 async def add(
@@ -39,13 +39,13 @@ async def add(
     return await insert(session, row)
 
 
-async def get(session: Session, message_id: UUID) -> ChatMessage | None:
+async def get(session: Source, message_id: UUID) -> ChatMessage | None:
     """Return the message; None also for somebody else's."""
     return await session.get(ChatMessage, message_id)
 
 
 async def list(
-    session: Session, conversation_id: UUID, *, limit: int, after: After = None
+    session: Source, conversation_id: UUID, *, limit: int, after: After = None
 ) -> Rows[ChatMessage]:
     """Return at most `limit` messages, newest first, behind `after` (`key` of the last one seen)."""
     query = select(ChatMessage).where(ChatMessage.conversation_id == conversation_id)

@@ -20,7 +20,7 @@ from little_monster.db.repositories.rows import (
     oldest_first,
     refusals,
 )
-from little_monster.db.session import Database, Session
+from little_monster.db.session import Database, Session, Source
 
 _BY_ID = ByKey(Comment)
 
@@ -35,7 +35,7 @@ async def create(session: Session, *, video_id: UUID, user_id: UUID, text: str) 
         return await insert(session, Comment(video_id=video_id, user_id=user_id, text=text))
 
 
-async def get(session: Session, comment_id: UUID) -> Comment | None:
+async def get(session: Source, comment_id: UUID) -> Comment | None:
     """Return the comment; None also for one that the user may not see."""
     return await session.get(Comment, comment_id)
 
@@ -51,7 +51,7 @@ async def read(database: Database, viewer: UUID, comment_id: UUID) -> Comment | 
     return await database.read(viewer, _BY_ID, comment_id)
 
 
-async def list(session: Session, video_id: UUID, *, limit: int, after: After = None) -> Rows[Comment]:
+async def list(session: Source, video_id: UUID, *, limit: int, after: After = None) -> Rows[Comment]:
     """Return at most `limit` comments that the user sees, newest first, behind `after` (`key` of the last one
     seen)."""
     query = select(Comment).where(Comment.video_id == video_id)

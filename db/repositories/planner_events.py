@@ -13,7 +13,7 @@ from little_monster.db.models.planner_events import EventType, PlannerEvent
 from little_monster.db.models.user_documents import Subject
 from little_monster.db.reads import ByKey
 from little_monster.db.repositories.rows import After, Rows, changed, insert, insert_all, newest_first
-from little_monster.db.session import Database, Session
+from little_monster.db.session import Database, Session, Source
 
 LONGEST = timedelta(days=366)
 """How long an event lasts at most: the index by start then finds all that last into a range."""
@@ -77,7 +77,7 @@ async def save(session: Session, row: PlannerEvent) -> PlannerEvent:
 
 
 async def list(
-    session: Session,
+    session: Source,
     *,
     limit: int,
     after: After = None,
@@ -92,7 +92,7 @@ async def list(
 
 
 async def list_between(
-    session: Session,
+    session: Source,
     begin: datetime,
     end: datetime,
     *,

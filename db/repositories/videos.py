@@ -8,16 +8,32 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Double, Select, Text, Uuid, column, func, literal, select, update
+from sqlalchemy import (
+    Double,
+    Integer,
+    Numeric,
+    Select,
+    Text,
+    Uuid,
+    column,
+    func,
+    literal,
+    null,
+    select,
+    update,
+)
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.sql.selectable import TableValuedAlias
 
 from little_monster.db.models.user_documents import Subject
 from little_monster.db.models.videos import Difficulty, Video, VideoStatus
+from little_monster.db.policies import search
 from little_monster.db.reads import ByKey
 from little_monster.db.repositories.rows import Rows, changed, highest_first, insert
-from little_monster.db.session import Database, Session
+from little_monster.db.session import Database, Session, Source
+
+RANKED = search.RANKED
 
 _BY_ID = ByKey(Video)
 
@@ -29,6 +45,13 @@ class VideoOrder(StrEnum):
     TOP_RATED = "top_rated"
     MOST_VIEWED = "most_viewed"
     RELEVANCE = "relevance"
+
+
+_VALUES: dict[VideoOrder, Any] = {
+    VideoOrder.NEWEST: Video.created_at,
+    VideoOrder.TOP_RATED: Video.rating_avg,
+    VideoOrder.MOST_VIEWED: Video.view_count,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +70,11 @@ class VideoFilter:
 @dataclass(frozen=True, slots=True)
 class Listed:
     """A video and what its place in the list rests on: when it was made, its average of stars, its views, or
-    its rank."""
+    its rank. `newest` is when the newest of the ranked videos was made, None in other orders."""
 
     video: Video
     value: datetime | Decimal | int | float
+    newest: datetime | None = None
 
 
 async def create(
@@ -70,7 +94,7 @@ async def create(
     return await insert(session, row)
 
 
-async def get(session: Session, video_id: UUID) -> Video | None:
+async def get(session: Source, video_id: UUID) -> Video | None:
     """Return the video; None also for one that the user may not see."""
     return await session.get(Video, video_id)
 
@@ -89,32 +113,32 @@ async def read(database: Database, viewer: UUID, video_id: UUID) -> Video | None
 
 
 async def list(
-    session: Session,
+    session: Source,
     wanted: VideoFilter,
     *,
     order: VideoOrder,
     limit: int,
     after: tuple[datetime | Decimal, UUID] | None = None,
+    as_of: datetime | None = None,
 ) -> Rows[Listed]:
     """Return at most `limit` videos behind `after` (`value`, as a Decimal where it is a number, and id of the
-    last one seen in the same order). `RELEVANCE` needs `words`.
+    last one seen in the same order).
+
+    `RELEVANCE` needs `words`, and ranks the newest `RANKED` videos that are found; with the `as_of` of the
+    first page those that were the newest then, so that new videos push none out between two pages.
     """
     query: Select[Any] = select(Video)
-    rank: Any = None
-    if wanted.words is not None or wanted.tags:
-        found = _found(wanted, ranked=order is VideoOrder.RELEVANCE)
-        query = query.join(found, found.c.id == Video.id)
-        rank = found.c.rank
-    value = {
-        VideoOrder.NEWEST: Video.created_at,
-        VideoOrder.TOP_RATED: Video.rating_avg,
-        VideoOrder.MOST_VIEWED: Video.view_count,
-        VideoOrder.RELEVANCE: rank,
-    }[order]
-    query = _filtered(query, wanted).add_columns(value.label("value"))
-    seen = after and (_as_value(order, after[0]), after[1])
-    query = highest_first(query, value, Video.id, limit=limit, after=seen)
-    return [Listed(row.Video, row.value) for row in await session.execute(query)]
+    if _is_plain(wanted):
+        value = _VALUES[order]
+        query = _filtered(query, wanted).add_columns(value.label("value"), null().label("newest"))
+        seen = after and (_as_value(order, after[0]), after[1])
+        query = highest_first(query, value, Video.id, limit=limit, after=seen)
+    else:
+        found = _found(wanted, order=order, limit=limit, after=after, as_of=as_of)
+        value = found.c.rank if order is VideoOrder.RELEVANCE else _VALUES[order]
+        query = query.join(found, found.c.id == Video.id).order_by(value.desc(), Video.id.desc())
+        query = query.add_columns(value.label("value"), found.c.newest)
+    return [Listed(*row) for row in await session.execute(query)]
 
 
 async def change(session: Session, video_id: UUID, changes: Mapping[str, Any]) -> Video | None:
@@ -136,25 +160,46 @@ async def add_views(session: Session, counts: Mapping[UUID, int]) -> int:
     return added
 
 
+def _is_plain(wanted: VideoFilter) -> bool:
+    """Say whether the table's own indexes by user and by order find the videos under row level security."""
+    filtered = (wanted.words, wanted.tags, wanted.subject, wanted.difficulty)
+    return not any(filtered) and (wanted.status is VideoStatus.PUBLIC or wanted.created_by is not None)
+
+
 def _as_value(order: VideoOrder, seen: Any) -> Any:
     """Return a number of a cursor as the type of the column that it is compared with."""
-    if order is VideoOrder.MOST_VIEWED:
-        return int(seen)
-    return float(seen) if order is VideoOrder.RELEVANCE else seen
+    return int(seen) if order is VideoOrder.MOST_VIEWED else seen
 
 
-def _found(wanted: VideoFilter, *, ranked: bool) -> TableValuedAlias:
-    """Return what an index finds of words and tags, past row level security, which allows it none."""
-    tags = literal([*wanted.tags] or None, ARRAY(Text()))
-    function = func.content.find_videos(literal(wanted.words, Text()), tags, ranked)
-    return function.table_valued(column("id", Uuid()), column("rank", Double()), name="found")
+def _found(
+    wanted: VideoFilter,
+    *,
+    order: VideoOrder,
+    limit: int,
+    after: tuple[datetime | Decimal, UUID] | None,
+    as_of: datetime | None,
+) -> TableValuedAlias:
+    """Return what an index finds, past row level security, which allows it none."""
+    seen, seen_id = after or (None, None)
+    by_time = order is VideoOrder.NEWEST
+    function = func.content.search_videos(
+        literal(wanted.words, Text()),
+        literal([*wanted.tags] or None, ARRAY(Text())),
+        literal(wanted.status, Video.status.type),
+        literal(wanted.created_by, Uuid()),
+        literal(wanted.subject, Video.subject.type),
+        literal(wanted.difficulty, Video.difficulty.type),
+        literal(order.value, Text()),
+        literal(seen if by_time else None, Video.created_at.type),
+        literal(None if by_time else seen, Numeric()),
+        literal(seen_id, Uuid()),
+        literal(as_of, Video.created_at.type),
+        literal(limit, Integer()),
+    )
+    columns: Any = column("id", Uuid()), column("rank", Double()), column("newest", Video.created_at.type)
+    return function.table_valued(*columns, name="found")
 
 
 def _filtered(query: Select[Any], wanted: VideoFilter) -> Select[Any]:
-    columns = {
-        Video.status: wanted.status,
-        Video.created_by: wanted.created_by,
-        Video.subject: wanted.subject,
-        Video.difficulty: wanted.difficulty,
-    }
+    columns = {Video.status: wanted.status, Video.created_by: wanted.created_by}
     return query.where(*(column == value for column, value in columns.items() if value is not None))

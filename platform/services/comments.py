@@ -11,7 +11,7 @@ import structlog
 
 from little_monster.db.errors import RowRefused
 from little_monster.db.models.comments import Comment, ModerationStatus
-from little_monster.db.repositories import comments
+from little_monster.db.repositories import comments, videos
 from little_monster.db.session import Database, Session
 from little_monster.platform.errors import NotFound, Unavailable
 from little_monster.platform.permissions import MODERATOR, require_role
@@ -64,9 +64,12 @@ async def list_comments(
     Raises:
         NotFound: there is no such video, or the viewer may not see it.
     """
-    async with database.session(viewer) as session:
-        await require_video(session, video_id)
-        return await comments.list(session, video_id, limit=limit, after=after)
+    async with database.reading(viewer) as reading:
+        video = await videos.get(reading, video_id)
+        rows = [] if video is None else await comments.list(reading, video_id, limit=limit, after=after)
+    if video is None:
+        raise no_video()
+    return rows
 
 
 async def read_comment(database: Database, viewer: UUID, comment_id: UUID) -> Comment:

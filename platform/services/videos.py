@@ -54,15 +54,16 @@ async def list_videos(
     order: VideoOrder,
     limit: int,
     after: tuple[datetime | Decimal, UUID] | None,
+    as_of: datetime | None,
 ) -> list[Listed]:
-    """Return at most `limit` videos behind `after`.
+    """Return at most `limit` videos behind `after`, in the order that was `as_of`.
 
     What is not public is one's own, unless somebody's is asked for, which only moderators see.
     """
     if wanted.status is not VideoStatus.PUBLIC and not has_role(viewer, MODERATOR):
         wanted = replace(wanted, created_by=wanted.created_by or viewer.user_id)
-    async with database.session(viewer.user_id) as session:
-        return await videos.list(session, wanted, order=order, limit=limit, after=after)
+    async with database.reading(viewer.user_id) as reading:
+        return await videos.list(reading, wanted, order=order, limit=limit, after=after, as_of=as_of)
 
 
 async def read_video(resources: Resources, viewer: UUID, video_id: UUID) -> Video:

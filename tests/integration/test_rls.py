@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from little_monster.db.base import Base, new_id
-from little_monster.db.policies import administration, content, definers, identity, planner, tenancy
+from little_monster.db.policies import administration, content, definers, identity, planner, search, tenancy
 
 TENANT_TABLES = (*tenancy.TENANT_TABLES, *identity.TENANT_TABLES, *planner.TABLES)
 TABLES = ("users", *TENANT_TABLES)
@@ -16,6 +16,7 @@ OTHER_TABLES = (*content.TABLES, identity.AUDIT_TABLE)
 FUNCTIONS = (
     *definers.FUNCTIONS,
     *content.FUNCTIONS,
+    *search.FUNCTIONS,
     *identity.FUNCTIONS,
     *planner.FUNCTIONS,
     *administration.FUNCTIONS,

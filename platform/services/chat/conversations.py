@@ -39,8 +39,8 @@ async def list_conversations(
     database: Database, owner: UUID, *, limit: int, after: After, context_type: ContextType | None
 ) -> list[ChatConversation]:
     """Return at most `limit` conversations, the last active first, behind `after`."""
-    async with database.session(owner) as session:
-        return await chat_conversations.list(session, limit=limit, after=after, context_type=context_type)
+    async with database.reading(owner) as reading:
+        return await chat_conversations.list(reading, limit=limit, after=after, context_type=context_type)
 
 
 async def read_conversation(
@@ -51,11 +51,12 @@ async def read_conversation(
     Raises:
         NotFound: there is none, or it is somebody else's.
     """
-    async with database.session(owner) as session:
-        conversation = await chat_conversations.get(session, conversation_id)
-        if conversation is None:
-            raise no_conversation()
-        messages = await chat_messages.list(session, conversation_id, limit=limit, after=after)
+    async with database.reading(owner) as reading:
+        conversation = await chat_conversations.get(reading, conversation_id)
+        if conversation is not None:
+            messages = await chat_messages.list(reading, conversation_id, limit=limit, after=after)
+    if conversation is None:
+        raise no_conversation()
     return Transcript(conversation, messages)
 
 

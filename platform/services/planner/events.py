@@ -67,9 +67,9 @@ async def list_events(
     database: Database, owner: UUID, filters: Filters, *, limit: int, after: After
 ) -> list[PlannerEvent]:
     """Return at most `limit` events, newest first, behind `after`."""
-    async with database.session(owner) as session:
+    async with database.reading(owner) as reading:
         return await planner_events.list(
-            session,
+            reading,
             limit=limit,
             after=after,
             type=filters.type,
@@ -90,9 +90,9 @@ async def list_planned(
         raise _bad_range(f"must be between {FIRST_YEAR + 1} and {LAST_YEAR - 1}")
     if not timedelta() < end - begin <= MAX_RANGE:
         raise _bad_range(f"must end after it begins, and at most {MAX_RANGE.days} days later")
-    async with database.session(owner) as session:
+    async with database.reading(owner) as reading:
         rows = await planner_events.list_between(
-            session,
+            reading,
             begin,
             end,
             limit=MAX_OCCURRENCES + 1,
