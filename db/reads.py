@@ -5,25 +5,23 @@ that belong to no session.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from asyncpg import Record
-from sqlalchemy import Enum, PoolProxiedConnection, Select, bindparam, inspect, select
+from sqlalchemy import BindParameter, Enum, PoolProxiedConnection, Select, bindparam, inspect, select
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
 from sqlalchemy.engine.interfaces import Dialect
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import Mapper
-from sqlalchemy.sql.compiler import Compiled, SQLCompiler
 from sqlalchemy.util import greenlet_spawn
 
 from little_monster.db.base import Base
 
 Model = TypeVar("Model", bound=Base)
-Value = TypeVar("Value")
 
 _DIALECT: Dialect = dialect()  # type: ignore[no-untyped-call]
 
@@ -33,26 +31,27 @@ class _Loader(Generic[Model]):
 
     def __init__(self, model: type[Model]) -> None:
         mapper: Mapper[Model] = inspect(model)
-        self._model = model
+        self._new = mapper.class_manager.new_instance
         shown = [one for one in mapper.column_attrs if not one.deferred]
         self.columns = [one.columns[0] for one in shown]
         self._names = [one.key for one in shown]
         # The driver's values are those of the models already, but for the labels of enums.
         self._enums = {
-            number: column.type.enum_class
-            for number, column in enumerate(self.columns)
+            one.key: column.type.enum_class
+            for one, column in zip(shown, self.columns, strict=True)
             if isinstance(column.type, Enum) and column.type.enum_class is not None
         }
 
-    def load(self, values: Sequence[Any]) -> Model:
-        """Return the row that has these values."""
-        loaded = dict(zip(self._names, values, strict=True))
-        for number, labels in self._enums.items():
-            if (label := values[number]) is not None:
-                loaded[self._names[number]] = labels(label)
-        row = self._model()
-        # As the ORM loads rows: past the instrumented attributes, which would note every value as a change.
-        row.__dict__.update(loaded)
+    def load(self, record: Iterable[Any]) -> Model:
+        """Return the row that has these values, and perhaps more behind them."""
+        values = dict(zip(self._names, record, strict=False))
+        for name, labels in self._enums.items():
+            if (label := values[name]) is not None:
+                values[name] = labels(label)
+        # As the ORM loads rows: past the constructor and the instrumented attributes, which would note every
+        # value as a change.
+        row = self._new()
+        row.__dict__.update(values)
         return row
 
 
@@ -76,49 +75,53 @@ def _by_key(model: type[Model]) -> ByKey[Model]:
     return ByKey(model)
 
 
-class _Statement:
-    """A SELECT as asyncpg takes it: of a model, perhaps with more columns behind it."""
+class ReadQuery:
+    """A SELECT of a model, perhaps with more columns behind it, that is compiled once.
 
-    def __init__(self, query: Select[Any], compiled: SQLCompiler) -> None:
+    Args:
+        query: what differs between two calls is a `bindparam` in it. Make it once: `functools.cache` on the
+            function that builds it.
+    """
+
+    def __init__(self, query: Select[Any]) -> None:
+        model, *more = (one["expr"] for one in query.column_descriptions)
+        self._query = query
+        loader = _Loader(model)
+        self._load, self._width = loader.load, len(loader.columns)
+        compiled: Any = query.with_only_columns(*loader.columns, *more).compile(dialect=_DIALECT)
         if compiled.literal_execute_params or compiled.post_compile_params:
             raise TypeError("a statement whose text depends on its values is for a session")
-        model, *_ = (one["expr"] for one in query.column_descriptions)
-        loader = _Loader(model)
-        self._width, self._load = len(loader.columns), loader.load
-        # Columns that come in another order would be taken for one another.
-        names = [column.name for column in loader.columns]
-        by_name = [entry.keyname for entry in compiled._result_columns]
-        self._order = [by_name.index(name) for name in names]
-        self.sql = str(compiled)
-        self._names: Sequence[str] = compiled.positiontup or ()
-        self._processors: Mapping[str, Any] = compiled._bind_processors
+        self._sql = str(compiled)
+        self._binds = [_Bind(compiled.binds[name]) for name in compiled.positiontup or ()]
 
-    def arguments(self, values: Mapping[str, Any]) -> list[Any]:
-        """Return the values in the order of the text."""
-        return [
-            process(values[name]) if (process := self._processors.get(name)) else values[name]
-            for name in self._names
-        ]
+    async def models(self, source: "AsyncSession | Reading", values: Mapping[str, Any]) -> list[Any]:
+        """Return the model's rows, without more columns."""
+        if isinstance(source, Reading):
+            return [self._load(record) for record in await self._fetch(source, values)]
+        return [*await source.scalars(self._query, values)]
 
-    def load(self, record: Record) -> tuple[Any, ...]:
-        """Return the model's row, and the values behind it."""
-        return self._load([record[number] for number in self._order]), *record[self._width :]
+    async def rows(self, source: "AsyncSession | Reading", values: Mapping[str, Any]) -> list[Sequence[Any]]:
+        """Return the model's rows, each with the columns behind it."""
+        if isinstance(source, Reading):
+            found = await self._fetch(source, values)
+            return [(self._load(record), *record[self._width :]) for record in found]
+        return [*await source.execute(self._query, values)]
+
+    async def _fetch(self, reading: "Reading", values: Mapping[str, Any]) -> list[Record]:
+        return await reading.fetch(self._sql, [bind.value(values) for bind in self._binds])
 
 
-_compiled: dict[Any, Compiled] = {}
-_statements: dict[SQLCompiler, _Statement] = {}
+class _Bind:
+    """A parameter, as the driver takes its value."""
 
+    def __init__(self, bind: BindParameter[Any]) -> None:
+        self._name = bind.key
+        self._default = None if bind.required else bind.effective_value
+        self._process = bind.type.dialect_impl(_DIALECT).bind_processor(_DIALECT)
 
-def _prepare(query: Select[Any]) -> tuple[_Statement, list[Any]]:
-    """Return a query as a statement, compiled once for all queries that differ in their values only, and the
-    values."""
-    compiled: Any
-    compiled, given, *_ = query._compile_w_cache(_DIALECT, compiled_cache=_compiled, column_keys=[])
-    statement = _statements.get(compiled)
-    if statement is None:
-        statement = _statements[compiled] = _Statement(query, compiled)
-    values = compiled.construct_params(extracted_parameters=given, escape_names=False)
-    return statement, statement.arguments(values)
+    def value(self, values: Mapping[str, Any]) -> Any:
+        value = values.get(self._name, self._default)
+        return value if self._process is None else self._process(value)
 
 
 class Reading:
@@ -136,14 +139,10 @@ class Reading:
         record = await self._driver.fetchrow(query.sql, key)
         return None if record is None else query.load(record)
 
-    async def scalars(self, query: Select[Model]) -> list[Model]:
-        """Return the rows of a query for one model."""
-        return [row[0] for row in await self.execute(query)]
-
-    async def execute(self, query: Select[Any]) -> list[tuple[Any, ...]]:
-        """Return what a query for a model, and more columns, finds."""
-        statement, values = _prepare(query)
-        return [statement.load(record) for record in await self._driver.fetch(statement.sql, *values)]
+    async def fetch(self, sql: str, values: Sequence[Any]) -> list[Record]:
+        """Return what a statement of asyncpg finds."""
+        records: list[Record] = await self._driver.fetch(sql, *values)
+        return records
 
 
 class Readers:

@@ -25,7 +25,7 @@ _FOUND = """
     WHERE ($1 IS NULL OR v.search @@ $1) AND ($2 IS NULL OR v.tags @> $2)
         AND ($3 IS NULL OR v.status = $3) AND ($4 IS NULL OR v.created_by = $4)
         AND ($5 IS NULL OR v.subject = $5) AND ($6 IS NULL OR v.difficulty = $6)
-        AND ($7 OR v.status = 'public' OR v.created_by = $8)
+        AND ($7 OR $3 = 'public' OR v.status = 'public' OR v.created_by = $8)
 """
 _BY_COLUMN = """
     SELECT v.id, 0::float8, NULL::timestamptz {found}

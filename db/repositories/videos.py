@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -12,9 +13,9 @@ from sqlalchemy import (
     Double,
     Integer,
     Numeric,
-    Select,
     Text,
     Uuid,
+    bindparam,
     column,
     func,
     literal,
@@ -24,13 +25,12 @@ from sqlalchemy import (
 )
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
-from sqlalchemy.sql.selectable import TableValuedAlias
 
 from little_monster.db.models.user_documents import Subject
 from little_monster.db.models.videos import Difficulty, Video, VideoStatus
 from little_monster.db.policies import search
-from little_monster.db.reads import ByKey
-from little_monster.db.repositories.rows import Rows, changed, highest_first, insert
+from little_monster.db.reads import ByKey, ReadQuery
+from little_monster.db.repositories.rows import Rows, changed, highest_first, insert, page_values
 from little_monster.db.session import Database, Session, Source
 
 RANKED = search.RANKED
@@ -127,18 +127,15 @@ async def list(
     `RELEVANCE` needs `words`, and ranks the newest `RANKED` videos that are found; with the `as_of` of the
     first page those that were the newest then, so that new videos push none out between two pages.
     """
-    query: Select[Any] = select(Video)
+    seen = after and (_as_value(order, after[0]), after[1])
     if _is_plain(wanted):
-        value = _VALUES[order]
-        query = _filtered(query, wanted).add_columns(value.label("value"), null().label("newest"))
-        seen = after and (_as_value(order, after[0]), after[1])
-        query = highest_first(query, value, Video.id, limit=limit, after=seen)
+        columns = _given(status=wanted.status, created_by=wanted.created_by)
+        found = await _plain(order, after is not None, *columns).rows(
+            session, page_values(limit, seen, **columns)
+        )
     else:
-        found = _found(wanted, order=order, limit=limit, after=after, as_of=as_of)
-        value = found.c.rank if order is VideoOrder.RELEVANCE else _VALUES[order]
-        query = query.join(found, found.c.id == Video.id).order_by(value.desc(), Video.id.desc())
-        query = query.add_columns(value.label("value"), found.c.newest)
-    return [Listed(*row) for row in await session.execute(query)]
+        found = await _search(order).rows(session, _search_values(wanted, order, limit, seen, as_of))
+    return [Listed(*row) for row in found]
 
 
 async def change(session: Session, video_id: UUID, changes: Mapping[str, Any]) -> Video | None:
@@ -171,35 +168,66 @@ def _as_value(order: VideoOrder, seen: Any) -> Any:
     return int(seen) if order is VideoOrder.MOST_VIEWED else seen
 
 
-def _found(
+def _given(**columns: Any) -> dict[str, Any]:
+    return {name: value for name, value in columns.items() if value is not None}
+
+
+@cache
+def _plain(order: VideoOrder, later: bool, *columns: str) -> ReadQuery:
+    value = _VALUES[order]
+    query = select(Video, value.label("value"), null().label("newest"))
+    query = query.where(*(getattr(Video, name) == bindparam(name) for name in columns))
+    return ReadQuery(highest_first(query, value, Video.id, later=later))
+
+
+_SEARCHED: dict[str, Any] = {
+    "words": Text(),
+    "labels": ARRAY(Text()),
+    "status": Video.status.type,
+    "created_by": Uuid(),
+    "subject": Video.subject.type,
+    "difficulty": Video.difficulty.type,
+    "ordering": Text(),
+    "seen_time": Video.created_at.type,
+    "seen_number": Numeric(),
+    "seen_id": Uuid(),
+    "as_of": Video.created_at.type,
+    "limit": Integer(),
+}
+"""What `content.search_videos` takes."""
+
+
+@cache
+def _search(order: VideoOrder) -> ReadQuery:
+    """Return what an index finds, past row level security, which allows it none."""
+    arguments = [bindparam(name, type_=type_) for name, type_ in _SEARCHED.items()]
+    columns: Any = column("id", Uuid()), column("rank", Double()), column("newest", Video.created_at.type)
+    found = func.content.search_videos(*arguments).table_valued(*columns, name="found")
+    value = found.c.rank if order is VideoOrder.RELEVANCE else _VALUES[order]
+    query = select(Video, value.label("value"), found.c.newest).join(found, found.c.id == Video.id)
+    return ReadQuery(query.order_by(value.desc(), Video.id.desc()))
+
+
+def _search_values(
     wanted: VideoFilter,
-    *,
     order: VideoOrder,
     limit: int,
-    after: tuple[datetime | Decimal, UUID] | None,
+    after: tuple[Any, UUID] | None,
     as_of: datetime | None,
-) -> TableValuedAlias:
-    """Return what an index finds, past row level security, which allows it none."""
+) -> dict[str, Any]:
     seen, seen_id = after or (None, None)
     by_time = order is VideoOrder.NEWEST
-    function = func.content.search_videos(
-        literal(wanted.words, Text()),
-        literal([*wanted.tags] or None, ARRAY(Text())),
-        literal(wanted.status, Video.status.type),
-        literal(wanted.created_by, Uuid()),
-        literal(wanted.subject, Video.subject.type),
-        literal(wanted.difficulty, Video.difficulty.type),
-        literal(order.value, Text()),
-        literal(seen if by_time else None, Video.created_at.type),
-        literal(None if by_time else seen, Numeric()),
-        literal(seen_id, Uuid()),
-        literal(as_of, Video.created_at.type),
-        literal(limit, Integer()),
-    )
-    columns: Any = column("id", Uuid()), column("rank", Double()), column("newest", Video.created_at.type)
-    return function.table_valued(*columns, name="found")
-
-
-def _filtered(query: Select[Any], wanted: VideoFilter) -> Select[Any]:
-    columns = {Video.status: wanted.status, Video.created_by: wanted.created_by}
-    return query.where(*(column == value for column, value in columns.items() if value is not None))
+    return {
+        "words": wanted.words,
+        "labels": [*wanted.tags] or None,
+        "status": wanted.status,
+        "created_by": wanted.created_by,
+        "subject": wanted.subject,
+        "difficulty": wanted.difficulty,
+        "ordering": order.value,
+        "seen_time": seen if by_time else None,
+        "seen_number": None if by_time else seen,
+        "seen_id": seen_id,
+        "as_of": as_of,
+        "limit": limit,
+    }
