@@ -20,6 +20,7 @@ from fastapi import Depends, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from little_monster.platform.errors import InvalidInput
+from little_monster.platform.http.etags import REVALIDATE
 from little_monster.platform.http.links import Links, link_header, page_link
 
 DEFAULT_LIMIT = 20
@@ -151,7 +152,7 @@ def listing(
     view: Callable[[Row], Any],
     position: Callable[[Row], Position],
 ) -> dict[str, Any]:
-    """Return the body of a list from at most `page.fetch` rows, and set its `Link` header.
+    """Return the body of a list from at most `page.fetch` rows, and set its headers.
 
     Args:
         view: makes the shown item of a row.
@@ -165,12 +166,18 @@ def listing(
 def listing_of(
     request: Request, response: Response, page: Page, items: Sequence[Any], cursor: str | None
 ) -> dict[str, Any]:
-    """Return the body of a list from its shown items and the cursor behind them; set its `Link` header."""
+    """Return the body of a list from its shown items and the cursor behind them; set its headers."""
     links: Links = {"self": page_link(request, page.cursor), "first": page_link(request, None)}
     if cursor is not None:
         links["next"] = page_link(request, cursor)
-    response.headers["Link"] = link_header(links)
+    revalidate(response, links)
     return {"items": items, "next_cursor": cursor, "_links": links}
+
+
+def revalidate(response: Response, links: Links) -> None:
+    """Set the headers of a list: its links, and that it is to be asked for again (`list_tags`)."""
+    response.headers["Link"] = link_header(links)
+    response.headers["Cache-Control"] = REVALIDATE
 
 
 def _index(value: object) -> int:

@@ -96,7 +96,8 @@ async def change_video(
         before = video.status
         if changes.get("status") is VideoStatus.PUBLIC and video.video_url is None:
             raise Conflict("There is nothing to watch yet.", code="video_not_ready")
-        return before, await videos.change(session, video_id, changes)
+        new = {name: value for name, value in changes.items() if getattr(video, name) != value}
+        return before, await videos.change(session, video_id, new) if new else video
 
     before, changed = await resources.database.run(user_id, change)
     if changed is None:

@@ -18,7 +18,7 @@ from little_monster.platform.errors import (
     Unauthenticated,
 )
 from little_monster.platform.http.dependencies import CurrentUser, Idempotent, ResourcesDep
-from little_monster.platform.http.etags import NOT_MODIFIED, if_match, show, tag_of
+from little_monster.platform.http.etags import NOT_MODIFIED, counted, if_match, show, tag_of
 from little_monster.platform.http.exception_handlers import problem_responses
 from little_monster.platform.http.idempotency import IdempotentRoute
 from little_monster.platform.http.links import link
@@ -179,7 +179,7 @@ async def delete_video(video_id: UUID, request: Request, user: CurrentUser, reso
 def _tag(video: Video) -> str:
     # What is counted is shown, and leaves `updated_at` alone.
     counts = (video.view_count, video.rating_count, video.rating_avg, video.comment_count)
-    return tag_of(video.updated_at, *counts)
+    return counted(tag_of(video.updated_at), *counts)
 
 
 def _after(page: Page, order: VideoOrder) -> tuple[tuple[datetime | Decimal, UUID] | None, datetime | None]:
