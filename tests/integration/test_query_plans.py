@@ -65,7 +65,7 @@ def _value(name: str, hint: Any, me: UUID) -> Any:
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         hint = next(one for one in typing.get_args(hint) if one is not type(None))
     if isinstance(hint, type) and issubclass(hint, StrEnum):
-        return [*hint][0]
+        return next(iter(hint))
     inner = typing.get_args(hint)
     if typing.get_origin(hint) is tuple:
         return tuple(_value(name, one, me) for one in inner)
@@ -249,10 +249,8 @@ async def test_it_sees_what_it_looks_for(filled):
     sql = "SELECT id FROM videos WHERE title LIKE $1"
     with pytest.raises(AssertionError, match="Seq Scan on videos"):
         filled.check(sql, await filled.plan(sql, ["%x%"]))
-    sql = "SELECT id, (SELECT count(*) FROM comments c WHERE c.video_id = v.id) FROM videos v"
+    counted = "(SELECT count(*) FROM comments c WHERE c.video_id = v.id)"
+    sql = f"SELECT id, {counted} FROM videos v ORDER BY created_at DESC LIMIT 20"
+    plan = await filled.plan(sql, [])
     with pytest.raises(AssertionError, match="SubPlan"):
-        filled.tables = filled.tables - {"videos"}
-        try:
-            filled.check(sql, await filled.plan(sql, []))
-        finally:
-            filled.tables = filled.tables | {"videos"}
+        filled.check(sql, plan)
