@@ -9,7 +9,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from little_monster.db.models.user_documents import Subject
 from little_monster.db.models.videos import Difficulty, Video, VideoStatus
-from little_monster.platform.http.links import Links, link
+from little_monster.platform.http.links import API, Link, Links
 from little_monster.platform.http.schemas.texts import Body, Changes, without_nul
 
 MAX_TAGS = 20
@@ -123,6 +123,8 @@ class VideoView(BaseModel):
     @classmethod
     def of(cls, video: Video) -> "VideoView":
         """Show a row."""
+        # Made three times for each video of the feed: written once, and not by `link`, which quotes.
+        key = str(video.id)
         return cls(
             id=video.id,
             title=video.title,
@@ -145,9 +147,9 @@ class VideoView(BaseModel):
             created_at=video.created_at,
             updated_at=video.updated_at,
             links={
-                "self": link("videos", video.id),
-                "comments": link("comments", video_id=video.id),
-                "ratings": link("ratings", video_id=video.id),
+                "self": Link(href=f"{API}/videos/{key}"),
+                "comments": Link(href=f"{API}/comments?video_id={key}"),
+                "ratings": Link(href=f"{API}/ratings?video_id={key}"),
             },
         )
 
