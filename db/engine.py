@@ -76,13 +76,10 @@ class TenantConnection(asyncpg.Connection):
         self.forget_next()
         return query
 
-    async def fetch_as(self, user_id: UUID | None, query: str, *args: Any) -> asyncpg.Record | None:
-        """Return one row as `user_id`, in a read-only transaction of its own: three round trips."""
+    async def begin_as(self, user_id: UUID | None) -> None:
+        """Begin a read-only transaction of `user_id`: one round trip."""
         self.name_next(user_id, readonly=True)
         await self.execute("BEGIN;")
-        record = await self.fetchrow(query, *args)
-        await self.execute("COMMIT;")
-        return record
 
 
 def create_engine(url: str, options: Options = _USUAL, **others: Any) -> AsyncEngine:

@@ -1,55 +1,148 @@
-"""Reading one row by its key past the ORM's session, whose bookkeeping costs several times the statement.
+"""Reading past the ORM's session, whose bookkeeping costs several times a short statement.
 
-A session is still the way to write, and to read more than one thing in one transaction.
+A session is still the way to write, and to read what is then changed. Rows that are read here are instances
+that belong to no session.
 """
 
 import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from asyncpg import Record
-from sqlalchemy import Enum, PoolProxiedConnection, bindparam, inspect, select
+from sqlalchemy import BindParameter, Enum, PoolProxiedConnection, Select, bindparam, inspect, select
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.engine.interfaces import Dialect
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.orm import Mapper
 from sqlalchemy.util import greenlet_spawn
 
 from little_monster.db.base import Base
 
 Model = TypeVar("Model", bound=Base)
 
+_DIALECT: Dialect = dialect()  # type: ignore[no-untyped-call]
+
+
+class _Loader(Generic[Model]):
+    """Makes rows of a model of what the driver returns for its columns, in the order of `columns`."""
+
+    def __init__(self, model: type[Model]) -> None:
+        mapper: Mapper[Model] = inspect(model)
+        self._new = mapper.class_manager.new_instance
+        shown = [one for one in mapper.column_attrs if not one.deferred]
+        self.columns = [one.columns[0] for one in shown]
+        self._names = [one.key for one in shown]
+        # The driver's values are those of the models already, but for the labels of enums.
+        self._enums = {
+            one.key: column.type.enum_class
+            for one, column in zip(shown, self.columns, strict=True)
+            if isinstance(column.type, Enum) and column.type.enum_class is not None
+        }
+
+    def load(self, record: Iterable[Any]) -> Model:
+        """Return the row that has these values, and perhaps more behind them."""
+        values = dict(zip(self._names, record, strict=False))
+        for name, labels in self._enums.items():
+            if (label := values[name]) is not None:
+                values[name] = labels(label)
+        # As the ORM loads rows: past the constructor and the instrumented attributes, which would note every
+        # value as a change.
+        row = self._new()
+        row.__dict__.update(values)
+        return row
+
 
 class ByKey(Generic[Model]):
     """A model's row with a given key: as a statement of asyncpg, and how to make the row of what it returns.
 
     Args:
-        model: a mapped class with one key column. Its rows come as instances that belong to no session and
-            are only to be read.
+        model: a mapped class with one key column.
     """
 
     def __init__(self, model: type[Model]) -> None:
-        mapper = inspect(model)
-        (key,) = mapper.primary_key
-        self._model = model
-        statement = select(*mapper.columns).where(key == bindparam("key"))
-        self.sql = str(statement.compile(dialect=dialect()))  # type: ignore[no-untyped-call]
-        self._names = [mapper.get_property_by_column(column).key for column in mapper.columns]
-        # The driver's values are those of the models already, but for the labels of enums.
-        self._enums = {
-            name: column.type.enum_class
-            for name, column in zip(self._names, mapper.columns, strict=True)
-            if isinstance(column.type, Enum) and column.type.enum_class is not None
-        }
+        loader = _Loader(model)
+        (key,) = inspect(model).primary_key
+        statement = select(*loader.columns).where(key == bindparam("key"))
+        self.sql = str(statement.compile(dialect=_DIALECT))
+        self.load = loader.load
 
-    def load(self, record: Record) -> Model:
-        """Return the row that a record of `sql` holds."""
-        values = dict(zip(self._names, record, strict=True))
-        for name, labels in self._enums.items():
-            if (label := values[name]) is not None:
-                values[name] = labels(label)
-        row = self._model()
-        # As the ORM loads rows: past the instrumented attributes, which would note every value as a change.
-        row.__dict__.update(values)
-        return row
+
+@cache
+def _by_key(model: type[Model]) -> ByKey[Model]:
+    return ByKey(model)
+
+
+class ReadQuery:
+    """A SELECT of a model, perhaps with more columns behind it, that is compiled once.
+
+    Args:
+        query: what differs between two calls is a `bindparam` in it. Make it once: `functools.cache` on the
+            function that builds it.
+    """
+
+    def __init__(self, query: Select[Any]) -> None:
+        model, *more = (one["expr"] for one in query.column_descriptions)
+        self._query = query
+        loader = _Loader(model)
+        self._load, self._width = loader.load, len(loader.columns)
+        compiled: Any = query.with_only_columns(*loader.columns, *more).compile(dialect=_DIALECT)
+        if compiled.literal_execute_params or compiled.post_compile_params:
+            raise TypeError("a statement whose text depends on its values is for a session")
+        self._sql = str(compiled)
+        self._binds = [_Bind(compiled.binds[name]) for name in compiled.positiontup or ()]
+
+    async def models(self, source: "AsyncSession | Reading", values: Mapping[str, Any]) -> list[Any]:
+        """Return the model's rows, without more columns."""
+        if isinstance(source, Reading):
+            return [self._load(record) for record in await self._fetch(source, values)]
+        return [*await source.scalars(self._query, values)]
+
+    async def rows(self, source: "AsyncSession | Reading", values: Mapping[str, Any]) -> list[Sequence[Any]]:
+        """Return the model's rows, each with the columns behind it."""
+        if isinstance(source, Reading):
+            found = await self._fetch(source, values)
+            return [(self._load(record), *record[self._width :]) for record in found]
+        return [*await source.execute(self._query, values)]
+
+    async def _fetch(self, reading: "Reading", values: Mapping[str, Any]) -> list[Record]:
+        return await reading.fetch(self._sql, [bind.value(values) for bind in self._binds])
+
+
+class _Bind:
+    """A parameter, as the driver takes its value."""
+
+    def __init__(self, bind: BindParameter[Any]) -> None:
+        self._name = bind.key
+        self._default = None if bind.required else bind.effective_value
+        self._process = bind.type.dialect_impl(_DIALECT).bind_processor(_DIALECT)
+
+    def value(self, values: Mapping[str, Any]) -> Any:
+        value = values.get(self._name, self._default)
+        return value if self._process is None else self._process(value)
+
+
+class Reading:
+    """What repositories read with in the place of a session, in one read-only transaction of one user."""
+
+    def __init__(self, driver: Any) -> None:
+        self._driver = driver
+
+    async def get(self, model: type[Model], key: UUID) -> Model | None:
+        """Return the row of `key`, None when the user sees none."""
+        return await self.find(_by_key(model), key)
+
+    async def find(self, query: ByKey[Model], key: UUID) -> Model | None:
+        """The same, for who has the query."""
+        record = await self._driver.fetchrow(query.sql, key)
+        return None if record is None else query.load(record)
+
+    async def fetch(self, sql: str, values: Sequence[Any]) -> list[Record]:
+        """Return what a statement of asyncpg finds."""
+        records: list[Record] = await self._driver.fetch(sql, *values)
+        return records
 
 
 class Readers:
@@ -64,8 +157,9 @@ class Readers:
         self._slots = asyncio.Semaphore(max(1, pool.size() // 2))
         self._timeout_s: float = pool.timeout()
 
-    async def fetch(self, user_id: UUID | None, sql: str, key: UUID) -> Record | None:
-        """Return the row that `sql` finds for `user_id`, in a transaction of its own.
+    @asynccontextmanager
+    async def reading(self, user_id: UUID | None) -> AsyncIterator[Reading]:
+        """One read-only transaction as `user_id`.
 
         Raises:
             TimeoutError: no connection is free in time.
@@ -76,24 +170,19 @@ class Readers:
         else:
             await self._slots.acquire()
         try:
-            return await self._fetch(user_id, sql, key)
+            connection = await self._take()
+            try:
+                driver: Any = connection.driver_connection
+                await driver.begin_as(user_id)
+                yield Reading(driver)
+                await driver.execute("COMMIT;")
+            except BaseException:
+                # It may have stopped anywhere in the transaction: nobody gets this connection again.
+                await greenlet_spawn(connection.invalidate)
+                raise
+            await self._keep(connection)
         finally:
             self._slots.release()
-
-    async def _fetch(self, user_id: UUID | None, sql: str, key: UUID) -> Record | None:
-        connection = await self._take()
-        driver: Any = connection.driver_connection
-        try:
-            record: Record | None = await driver.fetch_as(user_id, sql, key)
-        except BaseException:
-            # It may have stopped anywhere in the transaction: nobody gets this connection again.
-            await greenlet_spawn(connection.invalidate)
-            raise
-        if self._keeps:
-            self._idle.append(connection)
-        else:
-            await greenlet_spawn(connection.close)
-        return record
 
     async def _take(self) -> PoolProxiedConnection:
         while self._idle:
@@ -103,6 +192,12 @@ class Readers:
                 return connection
             await greenlet_spawn(connection.invalidate)
         return await greenlet_spawn(self._engine.raw_connection)
+
+    async def _keep(self, connection: PoolProxiedConnection) -> None:
+        if self._keeps:
+            self._idle.append(connection)
+        else:
+            await greenlet_spawn(connection.close)
 
     async def close(self) -> None:
         """Give all connections back to the pool."""

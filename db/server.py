@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session as SyncSession
 from little_monster.db import role_check
 from little_monster.db.engine import TenantConnection
 from little_monster.db.errors import DatabaseUnavailable, NoneFree, StatementTimeout, WriteConflict
-from little_monster.db.reads import ByKey, Model, Readers
+from little_monster.db.reads import ByKey, Model, Readers, Reading
 
 Session = AsyncSession
 
@@ -68,17 +68,17 @@ class Server:
             async with self._sessions(info=info) as session, session.begin():
                 yield session
 
+    @asynccontextmanager
+    async def reading(self, user_id: UUID | None) -> AsyncIterator[Reading]:
+        """One read-only transaction as `user_id`, past the ORM's session. Raises as `session`."""
+        with _translated_reads():
+            async with self._readers.reading(_checked(user_id)) as reading:
+                yield reading
+
     async def read(self, user_id: UUID | None, query: ByKey[Model], key: UUID) -> Model | None:
         """Return the row of `key` as `user_id` sees it, None when that is no row. Raises as `session`."""
-        try:
-            record = await self._readers.fetch(_checked(user_id), query.sql, key)
-        except (PoolTimeout, TimeoutError) as error:
-            raise _none_free() from error
-        except (OSError, asyncpg.InterfaceError, asyncpg.PostgresError) as error:
-            if (state := getattr(error, "sqlstate", None)) and not state.startswith(_PASSING):
-                raise
-            raise _passing(error, state or "") from error
-        return None if record is None else query.load(record)
+        async with self.reading(user_id) as reading:
+            return await reading.find(query, key)
 
     async def check(self) -> None:
         """Return when the server answers.
@@ -123,6 +123,19 @@ def _translated() -> Iterator[None]:
         if error.connection_invalidated or state.startswith(_PASSING):
             raise _passing(error.orig, state) from error
         raise
+
+
+@contextmanager
+def _translated_reads() -> Iterator[None]:
+    """The same for what comes from the driver itself."""
+    try:
+        yield
+    except (PoolTimeout, TimeoutError) as error:
+        raise _none_free() from error
+    except (OSError, asyncpg.InterfaceError, asyncpg.PostgresError) as error:
+        if (state := getattr(error, "sqlstate", None)) and not state.startswith(_PASSING):
+            raise
+        raise _passing(error, state or "") from error
 
 
 def _passing(error: BaseException | None, state: str) -> DatabaseUnavailable:

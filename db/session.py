@@ -10,13 +10,15 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from little_monster.db.errors import WriteConflict
-from little_monster.db.reads import ByKey, Model
+from little_monster.db.reads import ByKey, Model, Reading
 from little_monster.db.replica import Replica
 from little_monster.db.server import Server, Session
 
-__all__ = ["ATTEMPTS", "Database", "Session"]
+__all__ = ["ATTEMPTS", "Database", "Session", "Source"]
 
 Result = TypeVar("Result")
+Source = Session | Reading
+"""What repositories take that only read."""
 
 ATTEMPTS = 4
 """How often `Database.run` tries: PostgreSQL looks for a deadlock after a second, so that more would outlast
@@ -92,6 +94,22 @@ class Database:
         async def ask(server: Server) -> Result:
             async with server.session(user_id, readonly=True) as session:
                 return await work(session)
+
+        return await self._ask(user_id, ask, fresh=fresh)
+
+    async def fetch(
+        self, user_id: UUID | None, work: Callable[[Reading], Awaitable[Result]], *, fresh: bool = False
+    ) -> Result:
+        """As `query`, past the ORM's session, for repositories that take a `Source`. An error of the caller
+        inside of `work` costs a connection: return what is wrong, and raise it outside.
+
+        Raises:
+            DatabaseUnavailable: as of `session`.
+        """
+
+        async def ask(server: Server) -> Result:
+            async with server.reading(user_id) as reading:
+                return await work(reading)
 
         return await self._ask(user_id, ask, fresh=fresh)
 

@@ -1,15 +1,17 @@
 """Conversations."""
 
 from datetime import datetime
+from functools import cache
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import bindparam, select, update
 from sqlalchemy import delete as sql_delete
-from sqlalchemy import select, update
 
 from little_monster.db.models.chat_conversations import ChatConversation, ContextType
-from little_monster.db.repositories.rows import After, Rows, changed, insert, locked, newest_first
-from little_monster.db.session import Session
+from little_monster.db.reads import ReadQuery
+from little_monster.db.repositories.rows import After, Rows, changed, insert, locked, newest_page, page_values
+from little_monster.db.session import Session, Source
 
 
 async def create(
@@ -25,7 +27,7 @@ async def create(
     return await insert(session, row)
 
 
-async def get(session: Session, conversation_id: UUID) -> ChatConversation | None:
+async def get(session: Source, conversation_id: UUID) -> ChatConversation | None:
     """Return the conversation; None also for somebody else's."""
     return await session.get(ChatConversation, conversation_id)
 
@@ -36,16 +38,13 @@ async def lock(session: Session, conversation_id: UUID) -> ChatConversation | No
 
 
 async def list(
-    session: Session, *, limit: int, after: After = None, context_type: ContextType | None = None
+    session: Source, *, limit: int, after: After = None, context_type: ContextType | None = None
 ) -> Rows[ChatConversation]:
     """Return at most `limit` conversations, the last active first, behind `after` (`key` of the last one
     seen).
     """
-    query = select(ChatConversation)
-    if context_type is not None:
-        query = query.where(ChatConversation.context_type == context_type)
-    moment, row_id = ChatConversation.last_message_at, ChatConversation.id
-    return [*await session.scalars(newest_first(query, moment, row_id, limit=limit, after=after))]
+    query = _page(after is not None, context_type is not None)
+    return await query.models(session, page_values(limit, after, context_type=context_type))
 
 
 def key(row: ChatConversation) -> tuple[datetime, UUID]:
@@ -65,3 +64,11 @@ async def delete(session: Session, conversation_id: UUID) -> bool:
         await changed(session, sql_delete(ChatConversation).where(ChatConversation.id == conversation_id))
         == 1
     )
+
+
+@cache
+def _page(later: bool, filtered: bool) -> ReadQuery:
+    query = select(ChatConversation)
+    if filtered:
+        query = query.where(ChatConversation.context_type == bindparam("context_type"))
+    return newest_page(query, ChatConversation.last_message_at, ChatConversation.id, later=later)

@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from little_monster.db.base import new_id
 from little_monster.db.models.chat_messages import ChatMessage, MessageRole, MessageStatus
-from little_monster.db.repositories.rows import After, Rows, insert, newest_first
-from little_monster.db.session import Session
+from little_monster.db.reads import ReadQuery
+from little_monster.db.repositories.rows import After, Rows, insert, newest_page, page_values
+from little_monster.db.session import Session, Source
 
 
 async def add(
@@ -39,18 +41,17 @@ async def add(
     return await insert(session, row)
 
 
-async def get(session: Session, message_id: UUID) -> ChatMessage | None:
+async def get(session: Source, message_id: UUID) -> ChatMessage | None:
     """Return the message; None also for somebody else's."""
     return await session.get(ChatMessage, message_id)
 
 
 async def list(
-    session: Session, conversation_id: UUID, *, limit: int, after: After = None
+    session: Source, conversation_id: UUID, *, limit: int, after: After = None
 ) -> Rows[ChatMessage]:
     """Return at most `limit` messages, newest first, behind `after` (`key` of the last one seen)."""
-    query = select(ChatMessage).where(ChatMessage.conversation_id == conversation_id)
-    query = newest_first(query, ChatMessage.created_at, ChatMessage.id, limit=limit, after=after)
-    return [*await session.scalars(query)]
+    values = page_values(limit, after, conversation_id=conversation_id)
+    return await _page(after is not None).models(session, values)
 
 
 def key(row: ChatMessage) -> tuple[datetime, UUID]:
@@ -61,3 +62,9 @@ def key(row: ChatMessage) -> tuple[datetime, UUID]:
 async def recent(session: Session, conversation_id: UUID, n: int) -> Rows[ChatMessage]:
     """Return the last `n` messages in the order they were said, as a prompt wants them."""
     return (await list(session, conversation_id, limit=n))[::-1]
+
+
+@cache
+def _page(later: bool) -> ReadQuery:
+    query = select(ChatMessage).where(ChatMessage.conversation_id == bindparam("conversation_id"))
+    return newest_page(query, ChatMessage.created_at, ChatMessage.id, later=later)

@@ -2,26 +2,28 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Text, func, literal, select, update
+from sqlalchemy import Text, bindparam, func, literal, select, update
 from sqlalchemy import delete as sql_delete
 
 from little_monster.db.models.comments import Comment
 from little_monster.db.models.moderation_status import ModerationStatus
-from little_monster.db.reads import ByKey
+from little_monster.db.reads import ByKey, ReadQuery
 from little_monster.db.repositories.rows import (
     After,
     Rows,
     changed,
     insert,
     locked,
-    newest_first,
+    newest_page,
     oldest_first,
+    page_values,
     refusals,
 )
-from little_monster.db.session import Database, Session
+from little_monster.db.session import Database, Session, Source
 
 _BY_ID = ByKey(Comment)
 
@@ -36,7 +38,7 @@ async def create(session: Session, *, video_id: UUID, user_id: UUID, text: str) 
         return await insert(session, Comment(video_id=video_id, user_id=user_id, text=text))
 
 
-async def get(session: Session, comment_id: UUID) -> Comment | None:
+async def get(session: Source, comment_id: UUID) -> Comment | None:
     """Return the comment; None also for one that the user may not see."""
     return await session.get(Comment, comment_id)
 
@@ -52,12 +54,11 @@ async def read(database: Database, viewer: UUID, comment_id: UUID, *, fresh: boo
     return await database.read(viewer, _BY_ID, comment_id, fresh=fresh)
 
 
-async def list(session: Session, video_id: UUID, *, limit: int, after: After = None) -> Rows[Comment]:
+async def list(session: Source, video_id: UUID, *, limit: int, after: After = None) -> Rows[Comment]:
     """Return at most `limit` comments that the user sees, newest first, behind `after` (`key` of the last one
     seen)."""
-    query = select(Comment).where(Comment.video_id == video_id)
-    query = newest_first(query, Comment.created_at, Comment.id, limit=limit, after=after)
-    return [*await session.scalars(query)]
+    values = page_values(limit, after, video_id=video_id)
+    return await _page(after is not None).models(session, values)
 
 
 async def queue(
@@ -114,3 +115,9 @@ async def _change(session: Session, comment_id: UUID, changes: Mapping[str, Any]
     query = update(Comment).where(Comment.id == comment_id).values(dict(changes)).returning(Comment)
     options = {"synchronize_session": False, "populate_existing": True}
     return await session.scalar(query, execution_options=options)
+
+
+@cache
+def _page(later: bool) -> ReadQuery:
+    query = select(Comment).where(Comment.video_id == bindparam("video_id"))
+    return newest_page(query, Comment.created_at, Comment.id, later=later)

@@ -3,17 +3,26 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, text
+from sqlalchemy import ColumnElement, Integer, and_, bindparam, func, or_, select, text
 from sqlalchemy import delete as sql_delete
 
 from little_monster.db.models.planner_events import EventType, PlannerEvent
 from little_monster.db.models.user_documents import Subject
-from little_monster.db.reads import ByKey
-from little_monster.db.repositories.rows import After, Rows, changed, insert, insert_all, newest_first
-from little_monster.db.session import Database, Session
+from little_monster.db.reads import ByKey, ReadQuery
+from little_monster.db.repositories.rows import (
+    After,
+    Rows,
+    changed,
+    insert,
+    insert_all,
+    newest_page,
+    page_values,
+)
+from little_monster.db.session import Database, Session, Source
 
 LONGEST = timedelta(days=366)
 """How long an event lasts at most: the index by start then finds all that last into a range."""
@@ -77,7 +86,7 @@ async def save(session: Session, row: PlannerEvent) -> PlannerEvent:
 
 
 async def list(
-    session: Session,
+    session: Source,
     *,
     limit: int,
     after: After = None,
@@ -86,13 +95,12 @@ async def list(
     completed: bool | None = None,
 ) -> Rows[PlannerEvent]:
     """Return at most `limit` events, newest first, behind `after`."""
-    query = select(PlannerEvent).where(*_filters(type, subject, completed))
-    query = newest_first(query, PlannerEvent.created_at, PlannerEvent.id, limit=limit, after=after)
-    return [*await session.scalars(query)]
+    wanted = _given(type=type, subject=subject, is_completed=completed)
+    return await _page(after is not None, *wanted).models(session, page_values(limit, after, **wanted))
 
 
 async def list_between(
-    session: Session,
+    session: Source,
     begin: datetime,
     end: datetime,
     *,
@@ -104,18 +112,14 @@ async def list_between(
     """Return at most `limit` events that may take place between `begin` and `end`, the earliest first: single
     ones that do, and series that have begun by then and are not over.
     """
-    query = (
-        select(PlannerEvent)
-        .where(_lasts_into(begin), PlannerEvent.start_date < end, *_filters(type, subject, completed))
-        .order_by(PlannerEvent.start_date, PlannerEvent.id)
-        .limit(limit)
-    )
-    return [*await session.scalars(query)]
+    wanted = _given(type=type, subject=subject, is_completed=completed)
+    values = {"begin": begin, "earliest": begin - LONGEST, "end": end, "limit": limit, **wanted}
+    return await _between(*wanted).models(session, values)
 
 
 async def list_since(session: Session, begin: datetime, *, limit: int) -> Rows[PlannerEvent]:
     """Return at most `limit` events that take place after `begin`, the earliest first."""
-    query = select(PlannerEvent).where(_lasts_into(begin))
+    query = select(PlannerEvent).where(_lasts_into(begin, begin - LONGEST))
     return [*await session.scalars(query.order_by(PlannerEvent.start_date, PlannerEvent.id).limit(limit))]
 
 
@@ -123,7 +127,7 @@ async def version_since(session: Session, begin: datetime) -> tuple[int, datetim
     """Return how many events `list_since` could return, and when one of them last changed: two numbers that
     are the same only while these events are.
     """
-    query = select(func.count(), func.max(PlannerEvent.updated_at)).where(_lasts_into(begin))
+    query = select(func.count(), func.max(PlannerEvent.updated_at)).where(_lasts_into(begin, begin - LONGEST))
     count, latest = (await session.execute(query)).one()
     return count, latest
 
@@ -168,21 +172,41 @@ async def schedule_reminders(session: Session, reminders: Sequence[NextReminder]
     await session.execute(query, values)
 
 
-def _filters(
-    type: EventType | None, subject: Subject | None, completed: bool | None
-) -> Rows[ColumnElement[bool]]:
-    wanted = {PlannerEvent.type: type, PlannerEvent.subject: subject, PlannerEvent.is_completed: completed}
-    return [column == value for column, value in wanted.items() if value is not None]
+@cache
+def _page(later: bool, *filters: str) -> ReadQuery:
+    query = select(PlannerEvent).where(*_filters(filters))
+    return newest_page(query, PlannerEvent.created_at, PlannerEvent.id, later=later)
 
 
-def _lasts_into(begin: datetime) -> ColumnElement[bool]:
+@cache
+def _between(*filters: str) -> ReadQuery:
+    moment = PlannerEvent.start_date.type
+    begin, earliest, end = (bindparam(name, type_=moment) for name in ("begin", "earliest", "end"))
+    query = select(PlannerEvent).where(
+        _lasts_into(begin, earliest), PlannerEvent.start_date < end, *_filters(filters)
+    )
+    query = query.order_by(PlannerEvent.start_date, PlannerEvent.id)
+    return ReadQuery(query.limit(bindparam("limit", type_=Integer())))
+
+
+def _given(**filters: Any) -> dict[str, Any]:
+    return {name: value for name, value in filters.items() if value is not None}
+
+
+def _filters(names: Sequence[str]) -> Rows[ColumnElement[bool]]:
+    """Compare columns with parameters of the same names."""
+    return [getattr(PlannerEvent, name) == bindparam(name) for name in names]
+
+
+def _lasts_into(begin: Any, earliest: Any) -> ColumnElement[bool]:
+    """Say what may take place after `begin`, when nothing that began before `earliest` lasts that long."""
     single = and_(
         PlannerEvent.recurrence.is_(None),
-        PlannerEvent.start_date >= begin - LONGEST,
+        PlannerEvent.start_date >= earliest,
         PlannerEvent.end_date >= begin,
     )
     series = and_(
         PlannerEvent.recurrence.is_not(None),
-        or_(PlannerEvent.repeats_until.is_(None), PlannerEvent.repeats_until >= begin - LONGEST),
+        or_(PlannerEvent.repeats_until.is_(None), PlannerEvent.repeats_until >= earliest),
     )
     return or_(single, series)

@@ -6,12 +6,13 @@ from datetime import datetime
 from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Uuid, literal, tuple_
+from sqlalchemy import ColumnElement, Integer, Select, Uuid, bindparam, tuple_
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import InstrumentedAttribute
 
 from little_monster.db.base import Base
 from little_monster.db.errors import DuplicateKey, MissingParent, RowRefused
+from little_monster.db.reads import ReadQuery
 from little_monster.db.session import Session
 
 Row = TypeVar("Row")
@@ -96,19 +97,38 @@ def newest_first(
     return query.order_by(moment.desc(), key.desc()).limit(limit)
 
 
+def newest_page(
+    query: Select[Model],
+    moment: InstrumentedAttribute[datetime],
+    key: InstrumentedAttribute[UUID],
+    *,
+    later: bool,
+) -> ReadQuery:
+    """Return the same, compiled, behind another row when `later`; it takes the values of `page_values`."""
+    after: Any = (bindparam("seen_at", type_=moment.type), bindparam("seen_id", type_=Uuid()))
+    limit: Any = bindparam("limit", type_=Integer())
+    return ReadQuery(newest_first(query, moment, key, limit=limit, after=after if later else None))
+
+
+def page_values(limit: int, after: tuple[Any, UUID] | None, **more: Any) -> dict[str, Any]:
+    """Return the values of a page: of `limit` rows behind `after`, and of what else the query is about."""
+    seen, seen_id = after or (None, None)
+    return {"limit": limit, "seen_at": seen, "seen_id": seen_id, **more}
+
+
 def highest_first(
     query: Select[Any],
     number: InstrumentedAttribute[Any] | ColumnElement[Any],
     key: InstrumentedAttribute[UUID],
     *,
-    limit: int,
-    after: tuple[Any, UUID] | None,
+    later: bool,
 ) -> Select[Any]:
-    """Order by (`number`, `key`) falling, and start behind `after`, whose number is of the column's type."""
-    if after is not None:
-        seen = tuple_(literal(after[0], number.type), literal(after[1], Uuid()))
+    """Order by (`number`, `key`) falling, and start behind another row when `later`; it takes the values of
+    `page_values`, whose number is of the column's type."""
+    if later:
+        seen = tuple_(bindparam("seen_at", type_=number.type), bindparam("seen_id", type_=Uuid()))
         query = query.where(tuple_(number, key) < seen)
-    return query.order_by(number.desc(), key.desc()).limit(limit)
+    return query.order_by(number.desc(), key.desc()).limit(bindparam("limit", type_=Integer()))
 
 
 def oldest_first(

@@ -5,20 +5,45 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import TIMESTAMP, Double, Select, Text, Uuid, column, func, literal, select, update
+from sqlalchemy import (
+    TIMESTAMP,
+    Double,
+    Integer,
+    Numeric,
+    Text,
+    Uuid,
+    bindparam,
+    column,
+    func,
+    literal,
+    null,
+    select,
+    update,
+)
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
-from sqlalchemy.sql.selectable import TableValuedAlias
 
 from little_monster.db.models.moderation_status import ModerationStatus
 from little_monster.db.models.user_documents import Subject
 from little_monster.db.models.videos import Difficulty, Video, VideoStatus
-from little_monster.db.reads import ByKey
-from little_monster.db.repositories.rows import After, Rows, changed, highest_first, insert, oldest_first
-from little_monster.db.session import Database, Session
+from little_monster.db.policies import search
+from little_monster.db.reads import ByKey, ReadQuery
+from little_monster.db.repositories.rows import (
+    After,
+    Rows,
+    changed,
+    highest_first,
+    insert,
+    oldest_first,
+    page_values,
+)
+from little_monster.db.session import Database, Session, Source
+
+RANKED = search.RANKED
 
 _BY_ID = ByKey(Video)
 # What moderation reads, as the trigger `guard_video` compares it.
@@ -32,6 +57,13 @@ class VideoOrder(StrEnum):
     TOP_RATED = "top_rated"
     MOST_VIEWED = "most_viewed"
     RELEVANCE = "relevance"
+
+
+_VALUES: dict[VideoOrder, Any] = {
+    VideoOrder.NEWEST: Video.created_at,
+    VideoOrder.TOP_RATED: Video.rating_avg,
+    VideoOrder.MOST_VIEWED: Video.view_count,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +82,11 @@ class VideoFilter:
 @dataclass(frozen=True, slots=True)
 class Listed:
     """A video and what its place in the list rests on: when it was made, its average of stars, its views, or
-    its rank."""
+    its rank. `newest` is when the newest of the ranked videos was made, None in other orders."""
 
     video: Video
     value: datetime | Decimal | int | float
+    newest: datetime | None = None
 
 
 async def create(
@@ -73,7 +106,7 @@ async def create(
     return await insert(session, row)
 
 
-async def get(session: Session, video_id: UUID) -> Video | None:
+async def get(session: Source, video_id: UUID) -> Video | None:
     """Return the video; None also for one that the user may not see."""
     return await session.get(Video, video_id)
 
@@ -92,32 +125,29 @@ async def read(database: Database, viewer: UUID, video_id: UUID, *, fresh: bool)
 
 
 async def list(
-    session: Session,
+    session: Source,
     wanted: VideoFilter,
     *,
     order: VideoOrder,
     limit: int,
     after: tuple[datetime | Decimal, UUID] | None = None,
+    as_of: datetime | None = None,
 ) -> Rows[Listed]:
     """Return at most `limit` videos behind `after` (`value`, as a Decimal where it is a number, and id of the
-    last one seen in the same order). `RELEVANCE` needs `words`.
+    last one seen in the same order).
+
+    `RELEVANCE` needs `words`, and ranks the newest `RANKED` videos that are found; with the `as_of` of the
+    first page those that were the newest then, so that new videos push none out between two pages.
     """
-    query: Select[Any] = select(Video)
-    rank: Any = None
-    if wanted.words is not None or wanted.tags:
-        found = _found(wanted, ranked=order is VideoOrder.RELEVANCE)
-        query = query.join(found, found.c.id == Video.id)
-        rank = found.c.rank
-    value = {
-        VideoOrder.NEWEST: Video.created_at,
-        VideoOrder.TOP_RATED: Video.rating_avg,
-        VideoOrder.MOST_VIEWED: Video.view_count,
-        VideoOrder.RELEVANCE: rank,
-    }[order]
-    query = _filtered(query, wanted).add_columns(value.label("value"))
     seen = after and (_as_value(order, after[0]), after[1])
-    query = highest_first(query, value, Video.id, limit=limit, after=seen)
-    return [Listed(row.Video, row.value) for row in await session.execute(query)]
+    if _is_plain(wanted):
+        columns = _given(status=wanted.status, created_by=wanted.created_by)
+        found = await _plain(order, after is not None, *columns).rows(
+            session, page_values(limit, seen, **columns)
+        )
+    else:
+        found = await _search(order).rows(session, _search_values(wanted, order, limit, seen, as_of))
+    return [Listed(*row) for row in found]
 
 
 async def change(session: Session, video_id: UUID, changes: Mapping[str, Any]) -> Video | None:
@@ -183,25 +213,77 @@ def _verdict(status: ModerationStatus) -> Any:
     return literal(status, Video.moderation_status.type)
 
 
+def _is_plain(wanted: VideoFilter) -> bool:
+    """Say whether the table's own indexes by user and by order find the videos under row level security."""
+    filtered = (wanted.words, wanted.tags, wanted.subject, wanted.difficulty)
+    return not any(filtered) and (wanted.status is VideoStatus.PUBLIC or wanted.created_by is not None)
+
+
 def _as_value(order: VideoOrder, seen: Any) -> Any:
     """Return a number of a cursor as the type of the column that it is compared with."""
-    if order is VideoOrder.MOST_VIEWED:
-        return int(seen)
-    return float(seen) if order is VideoOrder.RELEVANCE else seen
+    return int(seen) if order is VideoOrder.MOST_VIEWED else seen
 
 
-def _found(wanted: VideoFilter, *, ranked: bool) -> TableValuedAlias:
-    """Return what an index finds of words and tags, past row level security, which allows it none."""
-    tags = literal([*wanted.tags] or None, ARRAY(Text()))
-    function = func.content.find_videos(literal(wanted.words, Text()), tags, ranked)
-    return function.table_valued(column("id", Uuid()), column("rank", Double()), name="found")
+def _given(**columns: Any) -> dict[str, Any]:
+    return {name: value for name, value in columns.items() if value is not None}
 
 
-def _filtered(query: Select[Any], wanted: VideoFilter) -> Select[Any]:
-    columns = {
-        Video.status: wanted.status,
-        Video.created_by: wanted.created_by,
-        Video.subject: wanted.subject,
-        Video.difficulty: wanted.difficulty,
+@cache
+def _plain(order: VideoOrder, later: bool, *columns: str) -> ReadQuery:
+    value = _VALUES[order]
+    query = select(Video, value.label("value"), null().label("newest"))
+    query = query.where(*(getattr(Video, name) == bindparam(name) for name in columns))
+    return ReadQuery(highest_first(query, value, Video.id, later=later))
+
+
+_SEARCHED: dict[str, Any] = {
+    "words": Text(),
+    "labels": ARRAY(Text()),
+    "status": Video.status.type,
+    "created_by": Uuid(),
+    "subject": Video.subject.type,
+    "difficulty": Video.difficulty.type,
+    "ordering": Text(),
+    "seen_time": Video.created_at.type,
+    "seen_number": Numeric(),
+    "seen_id": Uuid(),
+    "as_of": Video.created_at.type,
+    "limit": Integer(),
+}
+"""What `content.search_videos` takes."""
+
+
+@cache
+def _search(order: VideoOrder) -> ReadQuery:
+    """Return what an index finds, past row level security, which allows it none."""
+    arguments = [bindparam(name, type_=type_) for name, type_ in _SEARCHED.items()]
+    columns: Any = column("id", Uuid()), column("rank", Double()), column("newest", Video.created_at.type)
+    found = func.content.search_videos(*arguments).table_valued(*columns, name="found")
+    value = found.c.rank if order is VideoOrder.RELEVANCE else _VALUES[order]
+    query = select(Video, value.label("value"), found.c.newest).join(found, found.c.id == Video.id)
+    return ReadQuery(query.order_by(value.desc(), Video.id.desc()))
+
+
+def _search_values(
+    wanted: VideoFilter,
+    order: VideoOrder,
+    limit: int,
+    after: tuple[Any, UUID] | None,
+    as_of: datetime | None,
+) -> dict[str, Any]:
+    seen, seen_id = after or (None, None)
+    by_time = order is VideoOrder.NEWEST
+    return {
+        "words": wanted.words,
+        "labels": [*wanted.tags] or None,
+        "status": wanted.status,
+        "created_by": wanted.created_by,
+        "subject": wanted.subject,
+        "difficulty": wanted.difficulty,
+        "ordering": order.value,
+        "seen_time": seen if by_time else None,
+        "seen_number": None if by_time else seen,
+        "seen_id": seen_id,
+        "as_of": as_of,
+        "limit": limit,
     }
-    return query.where(*(column == value for column, value in columns.items() if value is not None))

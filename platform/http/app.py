@@ -28,6 +28,7 @@ from little_monster.platform.http.exception_handlers import (
     problem_responses,
 )
 from little_monster.platform.http.links import API
+from little_monster.platform.http.list_tags import ListTagMiddleware
 from little_monster.platform.http.middlewares import (
     BodyLimitMiddleware,
     LateCORSMiddleware,
@@ -91,6 +92,7 @@ _PRODUCT_ROUTERS: tuple[APIRouter, ...] = (
 # From the inside out.
 _MIDDLEWARES: tuple[Any, ...] = (
     BodyLimitMiddleware,
+    ListTagMiddleware,
     CompressionMiddleware,
     ObserveMiddleware,
     LateCORSMiddleware,

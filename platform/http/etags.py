@@ -28,6 +28,8 @@ NOT_MODIFIED: Final[dict[int | str, dict[str, Any]]] = {
 _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 # A compressed answer is another representation, whose tag `compression.py` tells apart by its end.
 _CODING = re.compile(r"-(?:br|gzip|zstd)$")
+# No tag of `tag_of` has it in any other place.
+_COUNTED: Final = "+"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -49,25 +51,28 @@ def tag_of(changed_at: datetime, *more: object) -> str:
     return f'"{"-".join(parts)}"'
 
 
+def counted(tag: str, *counts: object) -> str:
+    """Return the tag of a resource that also shows counts, which others change all the time. A change of them
+    is told to who reads (`show`), and is no reason against a change of the resource (`if_match`).
+    """
+    return f'{tag[:-1]}{_COUNTED}{"-".join(str(one) for one in counts)}"'
+
+
 def show(request: Request, response: Response, tag: str) -> None:
     """Send `tag` with the answer, or that nothing has changed in the place of it.
 
     Raises:
         NotModified: `If-None-Match` names the tag; the application answers 304.
     """
-    if "if-none-match" in request.headers:
-        _compare_known(request.headers.getlist("if-none-match"), tag)
+    if "if-none-match" in request.headers and (known := _known(request, tag)) is not None:
+        raise NotModified(known)
     response.headers["ETag"] = tag
     response.headers["Cache-Control"] = REVALIDATE
 
 
 def is_known(request: Request, tag: str) -> bool:
     """Say whether `If-None-Match` names the tag, for who need not read on then."""
-    try:
-        _compare_known(request.headers.getlist("if-none-match"), tag)
-    except NotModified:
-        return True
-    return False
+    return _known(request, tag) is not None
 
 
 def if_match(request: Request, tag: Callable[[Row], str]) -> Callable[[Row], None]:
@@ -85,22 +90,30 @@ def if_match(request: Request, tag: Callable[[Row], str]) -> Callable[[Row], Non
     return check
 
 
-def _compare_known(given: Sequence[str], tag: str) -> None:
-    """Weak comparison: both name the same version."""
+def known_tag(given: Sequence[str], tag: str) -> str | None:
+    """Return how `If-None-Match` names the tag, None when it does not. Weak comparison: both name the same
+    version."""
     line = ",".join(given)
     if line.strip() == "*":
-        raise NotModified(tag)
-    for _, opaque in _TAG.findall(line):
-        if _plain(opaque) == tag:
-            raise NotModified(f'"{opaque}"')
+        return tag
+    return next((f'"{opaque}"' for _, opaque in _TAG.findall(line) if _plain(opaque) == tag), None)
+
+
+def _known(request: Request, tag: str) -> str | None:
+    return known_tag(request.headers.getlist("if-none-match"), tag)
 
 
 def _allows(given: Sequence[str], tag: str) -> bool:
     """Strong comparison: a weak tag names no version for certain."""
-    line = ",".join(given)
+    line, wanted = ",".join(given), _edited(tag)
     return line.strip() == "*" or any(
-        not weak and _plain(opaque) == tag for weak, opaque in _TAG.findall(line)
+        not weak and _edited(_plain(opaque)) == wanted for weak, opaque in _TAG.findall(line)
     )
+
+
+def _edited(tag: str) -> str:
+    """Return the tag without what stands in it for counts."""
+    return tag.partition(_COUNTED)[0].removesuffix('"')
 
 
 def _plain(opaque: str) -> str:

@@ -1,7 +1,7 @@
 """Links between resources: `_links` in a body (as HAL has them) and the `Link` header (RFC 8288)."""
 
 from collections.abc import Mapping
-from urllib.parse import urlencode
+from urllib.parse import quote_plus, urlencode
 
 from fastapi import Request
 from pydantic import BaseModel
@@ -21,8 +21,10 @@ Links = dict[str, Link]
 def link(*parts: object, **query: object) -> Link:
     """Return the link of a resource of the product API: `link("jobs", job_id)` is `/api/v1/jobs/{job_id}`;
     `query` becomes its query parameters."""
-    path = "/".join([API, *(str(part) for part in parts)])
-    return Link(href=f"{path}?{urlencode(query)}" if query else path)
+    path = "/".join([API, *map(str, parts)])
+    if query:
+        path += "?" + "&".join([f"{name}={quote_plus(str(value))}" for name, value in query.items()])
+    return Link(href=path)
 
 
 def page_link(request: Request, cursor: str | None) -> Link:

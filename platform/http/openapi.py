@@ -8,6 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from little_monster.platform.errors import MalformedJson
+from little_monster.platform.http.etags import NOT_MODIFIED
 from little_monster.platform.http.schemas.problems import OpenAIError, Problem
 
 DESCRIPTION = """A self-hosted study platform: upload what you study, ask, and read cited answers.
@@ -32,7 +33,7 @@ def make_openapi(app: FastAPI) -> dict[str, Any]:
             routes=app.routes,
             tags=app.openapi_tags,
         )
-        app.openapi_schema = _with_conditions(_with_malformed(_with_problems(document)))
+        app.openapi_schema = _with_conditions(_with_lists(_with_malformed(_with_problems(document))))
     return app.openapi_schema
 
 
@@ -54,6 +55,16 @@ def _with_malformed(document: dict[str, Any]) -> dict[str, Any]:
             if "application/json" in operation.get("requestBody", {}).get("content", {}):
                 content = operation["responses"]["422"]["content"]
                 operation["responses"]["400"] = {"description": _MALFORMED, "content": content}
+    return document
+
+
+def _with_lists(document: dict[str, Any]) -> dict[str, Any]:
+    """Declare that lists have tags, which `list_tags` gives them."""
+    for methods in document["paths"].values():
+        answer = methods.get("get", {}).get("responses", {})
+        schema = answer.get("200", {}).get("content", {}).get("application/json", {}).get("schema", {})
+        if schema.get("$ref", "").startswith(_REF.format(model="Listing_")):
+            answer.update({str(status): one for status, one in NOT_MODIFIED.items()})
     return document
 
 

@@ -20,6 +20,7 @@ from fastapi import Depends, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from little_monster.platform.errors import InvalidInput
+from little_monster.platform.http.etags import REVALIDATE
 from little_monster.platform.http.links import Links, link_header, page_link
 
 DEFAULT_LIMIT = 20
@@ -32,11 +33,13 @@ View = TypeVar("View")
 @dataclass(frozen=True, slots=True)
 class NumberPosition:
     """Where a row stands in a list that is ordered by a number and then by key. `order` names the number, as
-    a cursor of one order means nothing in another."""
+    a cursor of one order means nothing in another. `as_of` is the moment of the list that is paged through,
+    where newer rows would change it."""
 
     order: str
     number: Decimal
     key: UUID
+    as_of: datetime | None = None
 
 
 Position = tuple[datetime, UUID] | NumberPosition | int
@@ -73,7 +76,7 @@ class Page:
             raise _bad_cursor()
         return position
 
-    def after_number(self, order: str) -> tuple[Decimal, UUID] | None:
+    def after_number(self, order: str) -> NumberPosition | None:
         """The position of the last row seen in a list that is ordered by the number `order`, None at its
         start."""
         position = None if self.cursor is None else decode_cursor(self.cursor)
@@ -81,7 +84,7 @@ class Page:
             return None
         if not isinstance(position, NumberPosition) or position.order != order:
             raise _bad_cursor()
-        return position.number, position.key
+        return position
 
     @property
     def after_index(self) -> int | None:
@@ -113,6 +116,8 @@ def encode_cursor(position: Position) -> str:
         parts = [position]
     elif isinstance(position, NumberPosition):
         parts = [position.order, str(position.number), position.key.hex]
+        if position.as_of is not None:
+            parts.append(position.as_of.isoformat())
     else:
         parts = [position[0].isoformat(), position[1].hex]
     return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode().rstrip("=")
@@ -128,15 +133,14 @@ def decode_cursor(cursor: str) -> Position:
         parts = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True))
         if len(parts) == 1:
             return _index(parts[0])
-        if len(parts) == 3:
-            return NumberPosition(str(parts[0]), _number(parts[1]), UUID(hex=parts[2]))
-        time, key = datetime.fromisoformat(parts[0]), UUID(hex=parts[1])
+        if len(parts) in (3, 4):
+            as_of = _moment(parts[3]) if len(parts) == 4 else None
+            return NumberPosition(str(parts[0]), _number(parts[1]), UUID(hex=parts[2]), as_of)
+        if len(parts) != 2:
+            raise _bad_cursor()
+        return _moment(parts[0]), UUID(hex=parts[1])
     except (binascii.Error, ValueError, TypeError, KeyError, AttributeError, InvalidOperation):
         raise _bad_cursor() from None
-    # A year that PostgreSQL's driver cannot shift to UTC would fail there with an error of its own.
-    if len(parts) != 2 or time.tzinfo is None or not 2000 <= time.year <= 2200:
-        raise _bad_cursor()
-    return time, key
 
 
 def listing(
@@ -148,7 +152,7 @@ def listing(
     view: Callable[[Row], Any],
     position: Callable[[Row], Position],
 ) -> dict[str, Any]:
-    """Return the body of a list from at most `page.fetch` rows, and set its `Link` header.
+    """Return the body of a list from at most `page.fetch` rows, and set its headers.
 
     Args:
         view: makes the shown item of a row.
@@ -162,12 +166,18 @@ def listing(
 def listing_of(
     request: Request, response: Response, page: Page, items: Sequence[Any], cursor: str | None
 ) -> dict[str, Any]:
-    """Return the body of a list from its shown items and the cursor behind them; set its `Link` header."""
+    """Return the body of a list from its shown items and the cursor behind them; set its headers."""
     links: Links = {"self": page_link(request, page.cursor), "first": page_link(request, None)}
     if cursor is not None:
         links["next"] = page_link(request, cursor)
-    response.headers["Link"] = link_header(links)
+    revalidate(response, links)
     return {"items": items, "next_cursor": cursor, "_links": links}
+
+
+def revalidate(response: Response, links: Links) -> None:
+    """Set the headers of a list: its links, and that it is to be asked for again (`list_tags`)."""
+    response.headers["Link"] = link_header(links)
+    response.headers["Cache-Control"] = REVALIDATE
 
 
 def _index(value: object) -> int:
@@ -175,6 +185,14 @@ def _index(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not -1 <= value < 2**31:
         raise ValueError
     return value
+
+
+def _moment(value: object) -> datetime:
+    moment = datetime.fromisoformat(str(value))
+    # A year that PostgreSQL's driver cannot shift to UTC would fail there with an error of its own.
+    if moment.tzinfo is None or not 2000 <= moment.year <= 2200:
+        raise ValueError
+    return moment
 
 
 def _number(value: object) -> Decimal:

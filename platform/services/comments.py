@@ -9,8 +9,8 @@ from uuid import UUID
 from little_monster.db.errors import RowRefused
 from little_monster.db.models.comments import Comment
 from little_monster.db.models.moderation_status import ModerationStatus
-from little_monster.db.repositories import comments
-from little_monster.db.session import Database, Session
+from little_monster.db.repositories import comments, videos
+from little_monster.db.session import Database, Session, Source
 from little_monster.platform.errors import NotFound
 from little_monster.platform.permissions import MODERATOR, require_role
 from little_monster.platform.resources import Resources
@@ -54,11 +54,15 @@ async def list_comments(
         NotFound: there is no such video, or the viewer may not see it.
     """
 
-    async def find(session: Session) -> list[Comment]:
-        await require_video(session, video_id)
-        return await comments.list(session, video_id, limit=limit, after=after)
+    async def find(source: Source) -> list[Comment] | None:
+        if await videos.get(source, video_id) is None:
+            return None
+        return await comments.list(source, video_id, limit=limit, after=after)
 
-    return await database.query(viewer, find)
+    rows = await database.fetch(viewer, find)
+    if rows is None:
+        raise no_video()
+    return rows
 
 
 async def read_comment(database: Database, viewer: UUID, comment_id: UUID, *, fresh: bool = False) -> Comment:

@@ -57,16 +57,18 @@ async def list_videos(
     order: VideoOrder,
     limit: int,
     after: tuple[datetime | Decimal, UUID] | None,
+    as_of: datetime | None,
     fresh: bool = False,
 ) -> list[Listed]:
-    """Return at most `limit` videos behind `after`; `fresh` when the answer is kept for others.
+    """Return at most `limit` videos behind `after`, in the order that was `as_of`; `fresh` when the answer is
+    kept for others.
 
     What is not public is one's own, unless somebody's is asked for, which only moderators see.
     """
     if wanted.status is not VideoStatus.PUBLIC and not has_role(viewer, MODERATOR):
         wanted = replace(wanted, created_by=wanted.created_by or viewer.user_id)
-    find = partial(videos.list, wanted=wanted, order=order, limit=limit, after=after)
-    return await database.query(viewer.user_id, find, fresh=fresh)
+    find = partial(videos.list, wanted=wanted, order=order, limit=limit, after=after, as_of=as_of)
+    return await database.fetch(viewer.user_id, find, fresh=fresh)
 
 
 async def read_video(resources: Resources, viewer: UUID, video_id: UUID) -> Video:
@@ -106,11 +108,12 @@ async def change_video(
         verdict = await _moderate(resources, judged)
 
     async def change(session: Session) -> tuple[VideoStatus, Video | None]:
-        before = (await _admit(session, video_id, changes, check)).status
-        changed = await videos.change(session, video_id, changes)
+        video = await _admit(session, video_id, changes, check)
+        new = {name: value for name, value in changes.items() if getattr(video, name) != value}
+        changed = await videos.change(session, video_id, new) if new else video
         if changed is not None and verdict is not None and videos.said(changed) == judged:
             await _judge(session, changed, verdict)
-        return before, changed
+        return video.status, changed
 
     before, changed = await resources.database.run(user_id, change)
     if changed is None:

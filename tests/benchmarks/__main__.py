@@ -13,7 +13,7 @@ import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.benchmarks import completions, ingest, memory, mock_engine, read_row, startup
+from tests.benchmarks import completions, ingest, memory, mock_engine, read_row, records, startup
 from tests.benchmarks.machine import busy_percent, describe_machine
 from tests.benchmarks.page import PAGE, save, write_page
 from tests.benchmarks.stack import BenchmarkStack
@@ -26,9 +26,10 @@ ORDER: tuple[Benchmark, ...] = (
     memory.BENCHMARK,
     completions.BENCHMARK,
     read_row.BENCHMARK,
+    records.BENCHMARK,
     mock_engine.BENCHMARK,
 )
-_PAGE_ORDER = ("completions", "mock_engine", "read_row", "startup", "memory", "ingest")
+_PAGE_ORDER = ("completions", "mock_engine", "read_row", "records", "startup", "memory", "ingest")
 
 
 def main() -> int:

@@ -1,7 +1,8 @@
-"""A client that asks one GET again and again on some connections: ``python -m tests.benchmarks.load``.
+"""A client that sends one request again and again on some connections: ``python -m tests.benchmarks.load``.
 
 It speaks HTTP itself, as an HTTP library would take more of the processor than the servers that are measured.
-Prints JSON. The access token comes in the environment (LOAD_TOKEN), as anybody can read a command line.
+Prints JSON. The access token comes in the environment (LOAD_TOKEN), as anybody can read a command line,
+and so does the JSON of a POST (LOAD_BODY); without one it is a GET.
 """
 
 import argparse
@@ -75,10 +76,14 @@ async def load(port: int, path: str, *, connections: int, seconds: float) -> dic
 
 
 def _request(port: int, path: str) -> bytes:
-    lines = [f"GET {path} HTTP/1.1", f"Host: 127.0.0.1:{port}", "Accept: application/json"]
+    body = os.environ.get("LOAD_BODY", "").encode()
+    method = "POST" if body else "GET"
+    lines = [f"{method} {path} HTTP/1.1", f"Host: 127.0.0.1:{port}", "Accept: application/json"]
+    if body:
+        lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
     if token := os.environ.get("LOAD_TOKEN"):
         lines.append(f"Authorization: Bearer {token}")
-    return "\r\n".join([*lines, "", ""]).encode()
+    return "\r\n".join([*lines, "", ""]).encode() + body
 
 
 def main() -> None:

@@ -9,16 +9,17 @@ from fastapi import FastAPI
 from little_monster.platform.http.app import create_app
 from little_monster.platform.logs import setup_logs
 from little_monster.platform.resources import Resources, open_resources
-from little_monster.platform.settings import load_settings
+from little_monster.platform.settings import Settings, load_settings
 
 # Reading a row asks no model.
 _ABSENT = cast(Any, None)
 
 
 @asynccontextmanager
-async def _resources() -> AsyncIterator[Resources]:
+async def resources_of(settings: Settings) -> AsyncIterator[Resources]:
+    """Open what there is without models."""
     async with open_resources(
-        load_settings(),
+        settings,
         chat_models={},
         embedder=_ABSENT,
         retriever=_ABSENT,
@@ -31,4 +32,4 @@ async def _resources() -> AsyncIterator[Resources]:
 def create() -> FastAPI:
     """Return the application."""
     setup_logs(load_settings().telemetry)
-    return create_app(_resources)
+    return create_app(lambda: resources_of(load_settings()))

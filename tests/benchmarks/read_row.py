@@ -64,7 +64,7 @@ def measure(session: Session) -> Result:
             "statement": Arm(bare, STATEMENT, "", of_bare),
         }
         for arm in arms.values():
-            _ask(arm, connections=16, seconds=1.0)
+            ask(arm, connections=16, seconds=1.0)
         return {"levels": [_level(level, session.rounds, arms) for level in CONNECTIONS]}
 
 
@@ -74,7 +74,7 @@ def _level(level: int, rounds: int, arms: dict[str, Arm]) -> dict[str, Any]:
     for number in range(rounds):
         for name in alternating(list(arms), number):
             meter = ProcessorMeter(arms[name].processes())
-            done = _ask(arms[name], connections=level, seconds=SECONDS)
+            done = ask(arms[name], connections=level, seconds=SECONDS)
             found[name].append(done)
             processor[name] = _per_request(meter.seconds(), done)
     rates = {name: [one["rps"] for one in done] for name, done in found.items()}
@@ -89,8 +89,8 @@ def _level(level: int, rounds: int, arms: dict[str, Arm]) -> dict[str, Any]:
     }
 
 
-def _ask(arm: Arm, *, connections: int, seconds: float) -> dict[str, Any]:
-    """Run the client in a process of its own.
+def ask(arm: Arm, *, connections: int, seconds: float, body: str = "") -> dict[str, Any]:
+    """Run the client in a process of its own; with a JSON `body` it sends POST.
 
     Raises:
         RuntimeError: not every answer was 200.
@@ -99,7 +99,7 @@ def _ask(arm: Arm, *, connections: int, seconds: float) -> dict[str, Any]:
     options = ["--connections", str(connections), "--seconds", str(seconds)]
     done = subprocess.run(
         [sys.executable, "-m", *command, *options],
-        env=plain_environment(LOAD_TOKEN=arm.token),
+        env=plain_environment(LOAD_TOKEN=arm.token, LOAD_BODY=body),
         check=True,
         capture_output=True,
         timeout=120,

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -119,7 +120,7 @@ def feed(order: VideoOrder = VideoOrder.NEWEST, after: Any = None, **wanted: Any
 QUERIES: dict[str, tuple[Any, str]] = {
     "feed": (feed(), "videos_newest_idx"),
     "feed, later": (feed(after=(NOW, new_id())), "videos_newest_idx"),
-    "feed of a subject": (feed(subject=Subject.HISTORY), "videos_newest_idx"),
+    "feed of a subject": (feed(subject=Subject.HISTORY), "videos_pkey"),
     "top rated": (feed(VideoOrder.TOP_RATED), "idx_videos_rating_avg"),
     "top rated, later": (feed(VideoOrder.TOP_RATED, (Decimal("4.5"), new_id())), "idx_videos_rating_avg"),
     "most viewed": (feed(VideoOrder.MOST_VIEWED), "videos_views_idx"),
@@ -194,11 +195,11 @@ async def test_no_query_reads_a_whole_table(school, name):
     assert index in plan, plan
 
 
-# What find_videos and count_stars ask inside, as the role that they run as.
+# What search_videos and count_stars ask inside, as the role that they run as.
 INSIDE = {
     "words": (
-        "SELECT id FROM videos v WHERE to_tsvector('english', v.title || ' ' || v.topic)"
-        " @@ websearch_to_tsquery('english', 'word7') AND (v.status = 'public' OR v.created_by = auth.uid())",
+        "SELECT id FROM videos v WHERE v.search @@ websearch_to_tsquery('english', 'word7')"
+        " AND (v.status = 'public' OR v.created_by = auth.uid())",
         "idx_videos_search",
     ),
     "tags": ("SELECT id FROM videos v WHERE v.tags @> '{tag7}' AND v.status = 'public'", "videos_tags_idx"),
@@ -225,3 +226,42 @@ async def test_the_functions_that_see_more_use_an_index(school, name):
         plan = "\n".join(row[0] for row in await school.owner.fetch(f"EXPLAIN {query}"))
     assert index in plan, plan
     assert "Seq Scan" not in plan, plan
+
+
+async def page(school, after=None, as_of=None, limit=300, **wanted):
+    filters = VideoFilter(VideoStatus.PUBLIC, **wanted)
+    find = partial(
+        videos.list, wanted=filters, order=VideoOrder.RELEVANCE, limit=limit, after=after, as_of=as_of
+    )
+    return await school.database.fetch(school.student, find)
+
+
+async def test_a_search_ranks_the_newest_and_keeps_them_while_others_come(school):
+    """A word of every title: the newest of them in order of rank, each once, whatever comes meanwhile."""
+    newest = "SELECT id FROM videos WHERE status = 'public' ORDER BY created_at DESC LIMIT $1"
+    wanted = {row[0] for row in await school.owner.fetch(newest, videos.RANKED)}
+    found, after, as_of = [], None, None
+    while rows := await page(school, after, as_of, words="lesson"):
+        found += rows
+        last = rows[-1]
+        after, as_of = (Decimal(str(last.value)), last.video.id), last.newest
+        # As good as those, and newer than all of them.
+        await school.owner.execute(
+            "INSERT INTO videos (id, title, subject, difficulty, topic, created_by, status)"
+            " SELECT uuidv7(), 'word1 of the lesson', 'history', 'beginner', 'topic', $1, 'public'"
+            " FROM generate_series(1, 50)",
+            school.student,
+        )
+    await school.owner.execute("DELETE FROM videos WHERE topic = 'topic'")
+    assert len(found) == len(wanted) == 1000
+    assert {row.video.id for row in found} == wanted
+    assert found == sorted(found, key=lambda row: (row.value, row.video.id), reverse=True)
+
+
+async def test_a_filter_is_asked_before_the_newest_are_taken(school):
+    """Not of the newest matches only, which hold a few of them."""
+    count = "SELECT count(*) FROM videos WHERE status = 'public' AND subject = 'history'"
+    of_history = await school.owner.fetchval(count)
+    rows = await page(school, limit=2000, words="lesson", subject=Subject.HISTORY)
+    assert len(rows) == min(of_history, videos.RANKED) > 500
+    assert {row.video.subject for row in rows} == {Subject.HISTORY}

@@ -22,12 +22,14 @@ from little_monster.db.policies import (
     moderation,
     planner,
     queue,
+    search,
 )
 from tests.fixtures.tenants import INSERTS, PARENTS, ROWS, STAFF, WHO, Tenants, open_tenants
 
 FUNCTIONS = (
     *definers.FUNCTIONS,
     *content.FUNCTIONS,
+    *search.FUNCTIONS,
     *identity.FUNCTIONS,
     *planner.FUNCTIONS,
     *administration.FUNCTIONS,

@@ -87,6 +87,16 @@ def test_one_thing_of_the_product_has_a_tag(path: str, method: str, operation: d
     assert header in [parameter["name"] for parameter in operation["parameters"]]
 
 
+@pytest.mark.parametrize(("path", "method", "operation"), OPERATIONS)
+def test_a_list_has_a_tag(path: str, method: str, operation: dict[str, Any]) -> None:
+    content = operation["responses"].get("200", {}).get("content", {}).get("application/json", {})
+    name = content.get("schema", {}).get("$ref", "").rpartition("/")[2]
+    if "next_cursor" in DOCUMENT["components"]["schemas"].get(name, {}).get("properties", {}):
+        assert "304" in operation["responses"]
+        assert "If-None-Match" in [parameter["name"] for parameter in operation["parameters"]]
+        assert "ETag" in operation["responses"]["200"]["headers"]
+
+
 def _examples(content: dict[str, Any]) -> list[Any]:
     given = [example["value"] for example in content.get("examples", {}).values()]
     schemas = [content["schema"], *content["schema"].get("anyOf", ())]

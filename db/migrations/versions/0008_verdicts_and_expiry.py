@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql
 from little_monster.db.policies import exports, moderation
 
 revision = "0008"
-down_revision = "0006"
+down_revision = "0007"
 
 _KEPT = "interval '7 days'"
 

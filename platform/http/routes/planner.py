@@ -21,8 +21,8 @@ from little_monster.platform.http.dependencies import CurrentUser, Idempotent, R
 from little_monster.platform.http.etags import NOT_MODIFIED, REVALIDATE, if_match, is_known, show, tag_of
 from little_monster.platform.http.exception_handlers import problem_responses
 from little_monster.platform.http.idempotency import IdempotentRoute
-from little_monster.platform.http.links import Links, link, link_header, page_link
-from little_monster.platform.http.pagination import Listing, PageDep, listing
+from little_monster.platform.http.links import Links, link, page_link
+from little_monster.platform.http.pagination import Listing, PageDep, listing, revalidate
 from little_monster.platform.http.schemas.planner import (
     EventChanges,
     EventView,
@@ -106,7 +106,7 @@ async def list_events(
         resources.database, user.user_id, filters, begin=_aware("from", begin), end=_aware("to", end)
     )
     links: Links = {"self": page_link(request, None)}
-    response.headers["Link"] = link_header(links)
+    revalidate(response, links)
     return {"items": [EventView.at(one) for one in planned], "next_cursor": None, "_links": links}
 
 

@@ -77,7 +77,8 @@ async def list_videos(
 ) -> dict[str, Any]:
     """List the feed: public videos, filtered, searched and sorted; or one's own videos of another status.
 
-    What is counted of the videos may be five minutes behind on the first page of public ones.
+    `relevance` puts the newest 1,000 videos that are found in order; the other orders hold all of them. What
+    is counted of the videos may be five minutes behind on the first page of public ones.
     """
     wanted = VideoFilter(status, created_by, subject, difficulty, q, tuple(tags))
     order = sort or (VideoOrder.NEWEST if q is None else VideoOrder.RELEVANCE)
@@ -86,6 +87,7 @@ async def list_videos(
     slot = await feed.find(resources.redis, wanted, order, page.limit) if page.cursor is None else None
     if slot is not None and (kept := FirstPage.read(slot.body)) is not None:
         return listing_of(request, response, page, kept.items, kept.next_cursor)
+    after, as_of = _after(page, order)
     # What a replica said before the last change would be kept as what is there after it.
     rows = await videos.list_videos(
         resources.database,
@@ -93,7 +95,8 @@ async def list_videos(
         wanted,
         order=order,
         limit=page.fetch,
-        after=_after(page, order),
+        after=after,
+        as_of=as_of,
         fresh=slot is not None,
     )
     answer = listing(
@@ -182,14 +185,18 @@ async def delete_video(video_id: UUID, request: Request, user: CurrentUser, reso
     await videos.delete_video(resources, user.user_id, video_id, check=if_match(request, video_tag))
 
 
-def _after(page: Page, order: VideoOrder) -> tuple[datetime | Decimal, UUID] | None:
-    return page.after if order is VideoOrder.NEWEST else page.after_number(order.value)
+def _after(page: Page, order: VideoOrder) -> tuple[tuple[datetime | Decimal, UUID] | None, datetime | None]:
+    """Return what is behind the cursor, and the moment of its list."""
+    if order is VideoOrder.NEWEST:
+        return page.after, None
+    position = page.after_number(order.value)
+    return (None, None) if position is None else ((position.number, position.key), position.as_of)
 
 
 def _position(row: Listed, order: VideoOrder) -> Position:
     if isinstance(row.value, datetime):
         return row.value, row.video.id
-    return NumberPosition(order.value, Decimal(str(row.value)), row.video.id)
+    return NumberPosition(order.value, Decimal(str(row.value)), row.video.id, row.newest)
 
 
 def _nothing_to_be_relevant_to() -> InvalidInput:

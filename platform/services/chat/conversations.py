@@ -11,7 +11,7 @@ from little_monster.db.models.chat_conversations import ChatConversation, Contex
 from little_monster.db.models.chat_messages import ChatMessage
 from little_monster.db.repositories import chat_conversations, chat_messages
 from little_monster.db.repositories.rows import change
-from little_monster.db.session import Database, Session
+from little_monster.db.session import Database, Session, Source
 from little_monster.platform.errors import NotFound
 
 After = tuple[datetime, UUID] | None
@@ -41,7 +41,7 @@ async def list_conversations(
 ) -> list[ChatConversation]:
     """Return at most `limit` conversations, the last active first, behind `after`."""
     find = partial(chat_conversations.list, limit=limit, after=after, context_type=context_type)
-    return await database.query(owner, find)
+    return await database.fetch(owner, find)
 
 
 async def read_conversation(
@@ -53,14 +53,17 @@ async def read_conversation(
         NotFound: there is none, or it is somebody else's.
     """
 
-    async def find(session: Session) -> Transcript:
-        conversation = await chat_conversations.get(session, conversation_id)
+    async def find(source: Source) -> Transcript | None:
+        conversation = await chat_conversations.get(source, conversation_id)
         if conversation is None:
-            raise no_conversation()
-        messages = await chat_messages.list(session, conversation_id, limit=limit, after=after)
+            return None
+        messages = await chat_messages.list(source, conversation_id, limit=limit, after=after)
         return Transcript(conversation, messages)
 
-    return await database.query(owner, find)
+    transcript = await database.fetch(owner, find)
+    if transcript is None:
+        raise no_conversation()
+    return transcript
 
 
 async def change_conversation(

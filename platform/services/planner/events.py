@@ -76,7 +76,7 @@ async def list_events(
         subject=filters.subject,
         completed=filters.completed,
     )
-    return await database.query(owner, find)
+    return await database.fetch(owner, find)
 
 
 async def list_planned(
@@ -100,7 +100,7 @@ async def list_planned(
         subject=filters.subject,
         completed=filters.completed,
     )
-    rows = await database.query(owner, find)
+    rows = await database.fetch(owner, find)
     if sum(row.recurrence is not None for row in rows) > _SERIES_AT_ONCE:
         planned = await asyncio.to_thread(_expand, rows, begin, end)
     else:

@@ -9,14 +9,39 @@ import httpx
 import pytest
 
 from little_monster.db.models.chat_messages import MessageRole
-from little_monster.db.repositories import chat_messages, jobs
+from little_monster.db.repositories import chat_messages, jobs, notifications, videos
 from little_monster.db.session import Database
 
-RESOURCES = ("user", "document", "conversation", "job")
+RESOURCES = ("user", "document", "conversation", "job", "video", "comment", "event")
 CHANGES: dict[str, dict[str, Any]] = {
     "user": {"display_name": "Other"},
     "document": {"title": "Other"},
     "conversation": {"title": "Other"},
+    "video": {"title": "Other"},
+    "comment": {"text": "Other"},
+    "event": {"title": "Other"},
+}
+# Where a change of nothing is refused: what is there already.
+SAME = {"video": {"title": "Cells"}, "comment": {"text": "Nice"}}
+LISTS = (
+    "/api/v1/videos",
+    "/api/v1/videos?q=cells",
+    "/api/v1/comments?video_id={video}",
+    "/api/v1/chat/conversations",
+    "/api/v1/documents",
+    "/api/v1/jobs",
+    "/api/v1/notifications",
+    "/api/v1/planner/events",
+    "/api/v1/planner/events?from=2026-06-01T00:00:00Z&to=2026-07-01T00:00:00Z",
+    "/api/v1/planner/feeds",
+    "/api/v1/auth/sessions",
+    "/api/v1/auth/tokens",
+    "/api/v1/auth/events",
+)
+EVENT = {
+    "title": "Exam",
+    "start_date": "2026-06-10T09:00:00Z",
+    "end_date": "2026-06-10T10:00:00Z",
 }
 
 
@@ -26,7 +51,16 @@ async def paths(client: httpx.AsyncClient, account: Any) -> dict[str, str]:
     files = {"file": ("a.txt", uuid4().hex.encode())}
     added = await client.post("/api/v1/documents/upload", files=files, headers=account.headers)
     begun = await client.post("/api/v1/chat/conversations", json={"title": "Cells"}, headers=account.headers)
+    body = {"title": "Cells", "topic": "Walls", "subject": "biology"}
+    video = (await client.post("/api/v1/videos", json=body, headers=account.headers)).json()
+    body = {"video_id": video["id"], "text": "Nice"}
+    comment = await client.post("/api/v1/comments", json=body, headers=account.headers)
+    event = await client.post("/api/v1/planner/events", json=EVENT, headers=account.headers)
+    assert event.status_code == 201, event.text
     return {
+        "video": video["_links"]["self"]["href"],
+        "comment": comment.json()["_links"]["self"]["href"],
+        "event": event.json()["_links"]["self"]["href"],
         "user": "/api/v1/users/me",
         "document": added.json()["document"]["_links"]["self"]["href"],
         "job": added.json()["job"]["_links"]["self"]["href"],
@@ -96,7 +130,7 @@ async def test_another_version_is_not_changed(
         assert await tag_of(client, account, path) == tag
     for given in (f'"other", {tag}', "*"):
         headers = {**account.headers, "If-Match": given}
-        assert (await client.request("PATCH", path, json={}, headers=headers)).status_code == 200
+        assert (await client.patch(path, json=SAME.get(resource, {}), headers=headers)).status_code == 200
     headers = {**account.headers, "If-Match": f'{tag[:-1]}-br"'}
     done = await client.request(method, path, json=body, headers=headers)
     assert done.status_code == (200 if method == "PATCH" else 204)
@@ -117,11 +151,91 @@ async def test_of_many_who_change_one_version_one_wins(
         assert shown.json()[field] == winner.json()[field]
 
 
+async def test_what_is_counted_is_no_reason_against_a_change(
+    client: httpx.AsyncClient,
+    account: Any,
+    register: Callable[[], Awaitable[Any]],
+    new_video: Callable[..., Awaitable[str]],
+    database: Database,
+) -> None:
+    """Somebody views, rates and discusses a video while its creator edits it."""
+    path = f"/api/v1/videos/{await new_video(account)}"
+    seen = await tag_of(client, account, path)
+    eve, video_id = await register(), UUID(path.rpartition("/")[2])
+    for what, body in (("ratings", {"stars": 4}), ("comments", {"text": "Nice"})):
+        body = {**body, "video_id": str(video_id)}
+        done = await client.post(f"/api/v1/{what}", json=body, headers=eve.headers)
+        assert done.status_code == 201, done.text
+    async with database.session(None) as session:
+        await videos.add_views(session, {video_id: 3})
+    shown = await client.get(path, headers={**account.headers, "If-None-Match": seen})
+    assert (shown.status_code, shown.json()["rating_count"], shown.json()["view_count"]) == (200, 1, 3)
+    assert shown.headers["etag"] != seen
+    changed = await client.patch(path, json={"title": "Other"}, headers={**account.headers, "If-Match": seen})
+    assert (changed.status_code, changed.json()["title"]) == (200, "Other")
+    for stale in (seen, shown.headers["etag"]):
+        for method in ("PATCH", "DELETE"):
+            body = {"title": "Lost"} if method == "PATCH" else None
+            refused = await client.request(
+                method, path, json=body, headers={**account.headers, "If-Match": stale}
+            )
+            assert refused.status_code == 412, (method, refused.text)
+    assert (await client.get(path, headers=account.headers)).json()["title"] == "Other"
+
+
+@pytest.mark.parametrize("template", LISTS)
+async def test_a_list_that_has_not_changed_is_not_sent_again(
+    client: httpx.AsyncClient, account: Any, paths: dict[str, str], template: str
+) -> None:
+    path = template.format(video=paths["video"].rpartition("/")[2])
+    tag = await tag_of(client, account, path)
+    for known in (tag, f"W/{tag}", f'"other", {tag}', f'{tag[:-1]}-gzip"', "*"):
+        same = await client.get(path, headers={**account.headers, "If-None-Match": known})
+        assert (same.status_code, same.content) == (304, b""), known
+        assert same.headers["cache-control"] == "private, no-cache"
+        assert "content-type" not in same.headers
+        assert "x-request-id" in same.headers
+    other = await client.get(path, headers={**account.headers, "If-None-Match": '"other"'})
+    assert (other.status_code, other.headers["etag"]) == (200, tag)
+
+
+async def test_what_is_added_changes_the_tag_of_its_list(
+    client: httpx.AsyncClient, account: Any, paths: dict[str, str], register: Callable[[], Awaitable[Any]]
+) -> None:
+    path, eve = "/api/v1/planner/events", await register()
+    tag = await tag_of(client, account, path)
+    assert await tag_of(client, eve, path) != tag
+    # What somebody else has is no tag of one's own list.
+    others = await client.get(path, headers={**eve.headers, "If-None-Match": tag})
+    assert (others.status_code, others.json()["items"]) == (200, [])
+    await client.post(path, json={**EVENT, "title": "More"}, headers=account.headers)
+    more = await client.get(path, headers={**account.headers, "If-None-Match": tag})
+    assert (more.status_code, [one["title"] for one in more.json()["items"]]) == (200, ["More", "Exam"])
+    await client.delete(paths["event"], headers=account.headers)
+    fewer = await client.get(path, headers={**account.headers, "If-None-Match": more.headers["etag"]})
+    assert (fewer.status_code, len(fewer.json()["items"])) == (200, 1)
+
+
+async def test_a_notification_is_marked_by_version(
+    client: httpx.AsyncClient, account: Any, database: Database
+) -> None:
+    owner = UUID(account.user["id"])
+    async with database.session(owner) as session:
+        row = await notifications.create(session, user_id=owner, kind="test", title="Hello")
+    path = f"/api/v1/notifications/{row.id}"
+    first = await client.patch(path, json={"read": True}, headers=account.headers)
+    tag = first.headers["etag"]
+    again = await client.patch(path, json={"read": False}, headers={**account.headers, "If-Match": tag})
+    assert again.status_code == 200
+    stale = await client.patch(path, json={"read": True}, headers={**account.headers, "If-Match": tag})
+    assert (stale.status_code, stale.json()["code"]) == (412, "precondition_failed")
+
+
 async def test_somebody_elses_thing_is_missing_before_it_is_compared(
     client: httpx.AsyncClient, register: Callable[[], Awaitable[Any]], paths: dict[str, str], account: Any
 ) -> None:
     eve = await register()
-    for resource in ("document", "conversation"):
+    for resource in ("document", "conversation", "video", "comment", "event"):
         tag = await tag_of(client, account, paths[resource])
         for given in (tag, '"other"', "*"):
             headers = {**eve.headers, "If-Match": given, "If-None-Match": given}
