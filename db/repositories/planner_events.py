@@ -1,32 +1,48 @@
 """Events of the planner, and the queue of their reminders."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, text
+from sqlalchemy import ColumnElement, and_, func, or_, select, text, tuple_, update
 from sqlalchemy import delete as sql_delete
 
 from little_monster.db.models.planner_events import EventType, PlannerEvent
 from little_monster.db.models.user_documents import Subject
 from little_monster.db.reads import ByKey
-from little_monster.db.repositories.rows import After, Rows, changed, insert, insert_all, newest_first
+from little_monster.db.repositories.rows import (
+    After,
+    Rows,
+    change,
+    changed,
+    insert,
+    insert_all,
+    newest_first,
+    oldest_first,
+)
 from little_monster.db.session import Database, Session
 
 LONGEST = timedelta(days=366)
 """How long an event lasts at most: the index by start then finds all that last into a range."""
+
+# The UID of a series in that of an event which stands for one of its occurrences.
+_OF_SERIES = "^(.*)/[0-9]{8}T[0-9]{6}$"
 
 _BY_ID = ByKey(PlannerEvent)
 
 
 @dataclass(frozen=True, slots=True)
 class Emitted:
-    """An event whose reminder `due_at` went out, and what its next one is computed of."""
+    """An event whose reminder `due_at` of the start `starts_at` was taken, and what its next one is computed
+    of. It was not `told` when the start is long past.
+    """
 
     event_id: UUID
     due_at: datetime
+    starts_at: datetime
+    told: bool
     start_date: datetime
     end_date: datetime
     time_zone: str
@@ -35,6 +51,14 @@ class Emitted:
     exdates: Sequence[datetime]
     repeats_until: datetime | None
     reminder_minutes: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many events a user has, and how many of them recur."""
+
+    events: int
+    series: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +80,7 @@ async def create(session: Session, *, event_id: UUID, user_id: UUID, **values: A
 
 
 async def create_all(session: Session, rows: Sequence[PlannerEvent]) -> None:
-    """Insert many events, and write what was changed of others in this session. Raises as `create`."""
+    """Insert many events. Raises as `create`."""
     await insert_all(session, rows)
 
 
@@ -70,10 +94,21 @@ async def read(database: Database, owner: UUID, event_id: UUID) -> PlannerEvent 
     return await database.read(owner, _BY_ID, event_id)
 
 
-async def save(session: Session, row: PlannerEvent) -> PlannerEvent:
-    """Write what was changed of the row, and read back what the database filled in."""
-    await session.flush()
+async def save(session: Session, row: PlannerEvent, values: Mapping[str, Any]) -> PlannerEvent:
+    """Write other columns of a locked event, and read back what the database filled in."""
+    await change(session, row, values)
     return row
+
+
+async def save_all(session: Session, changes: Mapping[UUID, Mapping[str, Any]]) -> None:
+    """Write other columns of many locked events, by their ids, in one statement for each set of columns. The
+    rows that are loaded stay as they are.
+    """
+    by_columns: dict[frozenset[str], Rows[Mapping[str, Any]]] = {}
+    for event_id, values in changes.items():
+        by_columns.setdefault(frozenset(values), []).append({**values, "id": event_id})
+    for rows in by_columns.values():
+        await session.execute(update(PlannerEvent), rows)
 
 
 async def list(
@@ -91,54 +126,73 @@ async def list(
     return [*await session.scalars(query)]
 
 
-async def list_between(
+async def list_single(
     session: Session,
     begin: datetime,
     end: datetime,
     *,
     limit: int,
+    after: After = None,
     type: EventType | None = None,
     subject: Subject | None = None,
     completed: bool | None = None,
 ) -> Rows[PlannerEvent]:
-    """Return at most `limit` events that may take place between `begin` and `end`, the earliest first: single
-    ones that do, and series that have begun by then and are not over.
+    """Return at most `limit` events that do not recur and take place between `begin` and `end`, the earliest
+    first, behind `after`, which is a start and an id.
     """
-    query = (
-        select(PlannerEvent)
-        .where(_lasts_into(begin), PlannerEvent.start_date < end, *_filters(type, subject, completed))
-        .order_by(PlannerEvent.start_date, PlannerEvent.id)
-        .limit(limit)
-    )
+    filters = _filters(type, subject, completed)
+    query = select(PlannerEvent).where(_single_into(begin), PlannerEvent.start_date < end, *filters)
+    query = oldest_first(query, PlannerEvent.start_date, PlannerEvent.id, limit=limit, after=after)
     return [*await session.scalars(query)]
 
 
-async def list_since(session: Session, begin: datetime, *, limit: int) -> Rows[PlannerEvent]:
-    """Return at most `limit` events that take place after `begin`, the earliest first."""
-    query = select(PlannerEvent).where(_lasts_into(begin))
-    return [*await session.scalars(query.order_by(PlannerEvent.start_date, PlannerEvent.id).limit(limit))]
+async def list_series(
+    session: Session,
+    begin: datetime,
+    end: datetime,
+    *,
+    type: EventType | None = None,
+    subject: Subject | None = None,
+    completed: bool | None = None,
+) -> Rows[PlannerEvent]:
+    """Return the events that recur, have begun by `end`, and may not be over at `begin`."""
+    filters = _filters(type, subject, completed)
+    query = select(PlannerEvent).where(_series_into(begin), PlannerEvent.start_date < end, *filters)
+    return [*await session.scalars(query)]
 
 
-async def version_since(session: Session, begin: datetime) -> tuple[int, datetime | None]:
-    """Return how many events `list_since` could return, and when one of them last changed: two numbers that
-    are the same only while these events are.
+async def list_since(session: Session, begin: datetime) -> Rows[PlannerEvent]:
+    """Return the events that take place after `begin`, the earliest first."""
+    query = select(PlannerEvent).where(or_(_single_into(begin), _series_into(begin)))
+    return [*await session.scalars(query.order_by(PlannerEvent.start_date, PlannerEvent.id))]
+
+
+async def version_since(session: Session, begin: datetime) -> str:
+    """Return a text that is another one whenever what `list_since` returns is.
+
+    The latest `updated_at` would not do: it is when a transaction began, and one may end after others that
+    began later.
     """
-    query = select(func.count(), func.max(PlannerEvent.updated_at)).where(_lasts_into(begin))
-    count, latest = (await session.execute(query)).one()
-    return count, latest
+    key = tuple_(PlannerEvent.id, PlannerEvent.updated_at)
+    found = func.sum(func.hash_record_extended(key, 0))
+    query = select(func.count(), found).where(or_(_single_into(begin), _series_into(begin)))
+    count, total = (await session.execute(query)).one()
+    return f"{count}-{total or 0}"
 
 
-async def count_series(session: Session) -> int:
-    """Return how many of the user's events recur."""
-    query = select(func.count()).select_from(PlannerEvent).where(PlannerEvent.recurrence.is_not(None))
-    return await session.scalar(query) or 0
+async def count(session: Session) -> Counts:
+    """Return how many events the user has."""
+    series = func.count().filter(PlannerEvent.recurrence.is_not(None))
+    return Counts(*(await session.execute(select(func.count(), series).select_from(PlannerEvent))).one())
 
 
 async def find_by_uids(session: Session, uids: Sequence[str]) -> dict[str, PlannerEvent]:
-    """Return those of the user's events that have one of these UIDs, by it, locked until the transaction
-    ends.
+    """Return those of the user's events that have one of these UIDs, or stand for an occurrence of a series
+    that has, by UID, locked until the transaction ends.
     """
-    query = select(PlannerEvent).where(PlannerEvent.uid.in_(uids)).order_by(PlannerEvent.id)
+    series = func.substring(PlannerEvent.uid, _OF_SERIES)
+    query = select(PlannerEvent).where(or_(PlannerEvent.uid.in_(uids), series.in_(uids)))
+    query = query.order_by(PlannerEvent.id)
     return {row.uid: row for row in await session.scalars(query.with_for_update())}
 
 
@@ -147,10 +201,16 @@ async def delete(session: Session, event_id: UUID) -> bool:
     return await changed(session, sql_delete(PlannerEvent).where(PlannerEvent.id == event_id)) == 1
 
 
+async def delete_all(session: Session, event_ids: Sequence[UUID]) -> None:
+    """Delete these events."""
+    if event_ids:
+        await changed(session, sql_delete(PlannerEvent).where(PlannerEvent.id.in_(event_ids)))
+
+
 async def emit_due_reminders(session: Session, until: datetime, *, limit: int) -> Rows[Emitted]:
-    """Make notifications of at most `limit` reminders that are due by `until`, of all users; works for
-    nobody's session. Their events have no next reminder until `schedule_reminders`, and stay locked until the
-    transaction ends.
+    """Make notifications of at most `limit` reminders that are due by `until`, of all users, but for what
+    began long before; works for nobody's session. Their events have no next reminder until
+    `schedule_reminders`, and stay locked until the transaction ends.
     """
     query = text("SELECT * FROM planner.emit_due_reminders(:until, :max_events)")
     found = await session.execute(query, {"until": until, "max_events": limit})
@@ -175,14 +235,16 @@ def _filters(
     return [column == value for column, value in wanted.items() if value is not None]
 
 
-def _lasts_into(begin: datetime) -> ColumnElement[bool]:
-    single = and_(
+def _single_into(begin: datetime) -> ColumnElement[bool]:
+    return and_(
         PlannerEvent.recurrence.is_(None),
         PlannerEvent.start_date >= begin - LONGEST,
         PlannerEvent.end_date >= begin,
     )
-    series = and_(
+
+
+def _series_into(begin: datetime) -> ColumnElement[bool]:
+    return and_(
         PlannerEvent.recurrence.is_not(None),
         or_(PlannerEvent.repeats_until.is_(None), PlannerEvent.repeats_until >= begin - LONGEST),
     )
-    return or_(single, series)

@@ -134,7 +134,7 @@ def decode_cursor(cursor: str) -> Position:
     except (binascii.Error, ValueError, TypeError, KeyError, AttributeError, InvalidOperation):
         raise _bad_cursor() from None
     # A year that PostgreSQL's driver cannot shift to UTC would fail there with an error of its own.
-    if len(parts) != 2 or time.tzinfo is None or not 2000 <= time.year <= 2200:
+    if len(parts) != 2 or time.tzinfo is None or not 1970 <= time.year <= 2200:
         raise _bad_cursor()
     return time, key
 
