@@ -12,6 +12,9 @@ import httpx
 import pytest
 
 from little_monster.db.base import new_id
+from little_monster.db.repositories import planner_events
+from little_monster.db.repositories.planner_events import Counts
+from little_monster.db.session import Session
 
 EVENTS = "/api/v1/planner/events"
 
@@ -355,6 +358,14 @@ async def test_many_at_once_do_not_pass_the_limit(
     client: httpx.AsyncClient, account: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("little_monster.platform.services.planner.events.MAX_SERIES", 3)
+    count = planner_events.count
+
+    async def count_slowly(session: Session) -> Counts:
+        found = await count(session)
+        await asyncio.sleep(0.05)
+        return found
+
+    monkeypatch.setattr(planner_events, "count", count_slowly)
     body = {"title": "T", "start_date": "2026-05-04T10:00:00Z", "recurrence": "FREQ=DAILY"}
     answers = await asyncio.gather(
         *(client.post(EVENTS, json=body, headers=account.headers) for _ in range(8))
