@@ -106,6 +106,9 @@ def test_a_rule_is_refused_with_a_reason(text: str, why: str) -> None:
         "FREQ=YEARLY;BYYEARDAY=1;BYMONTH=12",
         "FREQ=WEEKLY;BYDAY=MO,TU;BYSETPOS=5",
         "FREQ=DAILY;INTERVAL=7;BYDAY=TU",
+        "FREQ=DAILY;INTERVAL=7;BYDAY=TU,WE,TH,FR,SA,SU",
+        "FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR,SA,SU;BYSETPOS=8",
+        "FREQ=YEARLY;BYYEARDAY=366;BYMONTH=1,2,3",
     ],
 )
 def test_a_rule_that_names_no_day_is_given_up_soon(text: str) -> None:
@@ -203,6 +206,11 @@ def _dates(found: Iterable[datetime]) -> Iterator[date]:
         ("FREQ=YEARLY;BYDAY=53MO;WKST=MO", date(2028, 1, 3)),
         ("FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=29;BYDAY=MO;WKST=MO", date(2028, 2, 29)),
         ("FREQ=MONTHLY;BYMONTHDAY=13;BYDAY=FR;BYMONTH=10;WKST=MO", date(2026, 1, 1)),
+        ("FREQ=MONTHLY;INTERVAL=1000;BYDAY=MO,TU,WE,TH,FR,SA,SU;WKST=MO", date(2026, 1, 1)),
+        ("FREQ=YEARLY;INTERVAL=90;BYDAY=MO,TU,WE,TH,FR,SA,SU;WKST=MO", date(2026, 1, 1)),
+        ("FREQ=YEARLY;BYDAY=MO,TU,WE,TH,FR,SA,SU;BYSETPOS=366;WKST=MO", date(2026, 1, 1)),
+        ("FREQ=YEARLY;INTERVAL=3;BYDAY=MO,TU,WE,TH,FR,SA,SU;BYSETPOS=366;WKST=MO", date(2026, 1, 1)),
+        ("FREQ=DAILY;INTERVAL=994;BYDAY=WE;BYMONTH=1,2;WKST=MO", date(2026, 1, 7)),
         ("FREQ=WEEKLY;INTERVAL=53;BYDAY=MO,SU;BYMONTH=1;BYSETPOS=-1;WKST=SU", date(2026, 1, 4)),
     ],
 )
