@@ -93,7 +93,7 @@ async def test_after_a_long_silence_what_has_begun_is_not_told(
 ) -> None:
     event = await plan(database, user_id, recurrence=rule)
     late = START + timedelta(days=30, minutes=6)
-    assert await emit_due(database, late) == 0
+    await emit_due(database, late)
     assert await told(database, user_id) == []
     after = await read_event(database, user_id, event.id)
     following = START + timedelta(days=31) - timedelta(minutes=10)

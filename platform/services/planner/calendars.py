@@ -93,7 +93,7 @@ def _event(row: PlannerEvent, times: Iterable[tuple[str, Any]]) -> Event:
 def _properties(row: PlannerEvent) -> Iterator[tuple[str, Any]]:
     # No METHOD is given: DTSTAMP is then when the entry last changed (section 3.8.7.2).
     changed = row.updated_at.replace(microsecond=0)
-    yield "uid", row.uid
+    yield "uid", without_controls(row.uid)
     yield "dtstamp", changed
     yield "last-modified", changed
     yield "created", row.created_at.replace(microsecond=0)

@@ -21,7 +21,11 @@ from little_monster.platform.services.planner.rules import (
     read_rule,
     with_until,
 )
-from little_monster.platform.services.planner.texts import has_controls, with_plain_ends
+from little_monster.platform.services.planner.texts import (
+    has_controls,
+    with_plain_ends,
+    without_controls,
+)
 from little_monster.platform.services.planner.zones import exists, is_zone, to_utc, to_wall
 
 MAX_TITLE_CHARS = 300
@@ -79,7 +83,7 @@ class Draft:
     @classmethod
     def of(cls, event: PlannerEvent) -> "Draft":
         """Return the draft of a stored event. The days of one with `all_day` stay when its time zone changes,
-        the moments of others do.
+        the moments of others do; texts lose the control characters that they may have had once.
         """
         zone = ZoneInfo(event.time_zone)
 
@@ -87,11 +91,11 @@ class Draft:
             return to_wall(moment, zone) if event.all_day else moment
 
         return cls(
-            title=event.title,
+            title=without_controls(event.title),
             start_date=given(event.start_date),
             end_date=given(event.end_date),
-            description=event.description,
-            location=event.location,
+            description=without_controls(event.description),
+            location=without_controls(event.location),
             subject=event.subject,
             type=event.type,
             time_zone=event.time_zone,

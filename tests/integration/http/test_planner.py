@@ -276,7 +276,9 @@ async def test_a_change_leaves_alone_what_it_does_not_name(client: httpx.AsyncCl
         changed: dict[str, Any] = response.json()
         return changed
 
+    tag = (await client.get(path, headers=account.headers)).headers["etag"]
     done = await change(is_completed=True)
+    assert (await client.get(path, headers=account.headers)).headers["etag"] != tag
     assert (done["is_completed"], done["sequence"], done["next_reminder_at"]) == (True, 0, None)
     assert done["recurrence"] == event["recurrence"]
     open_again = await change(is_completed=False)

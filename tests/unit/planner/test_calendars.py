@@ -1,5 +1,6 @@
 """A planner as a calendar file, read back by the `icalendar` package, and as events again."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -215,6 +216,8 @@ def test_control_characters_do_not_get_into_a_file() -> None:
     _, found = read_back(row)
     assert (found["summary"], found["description"], found["location"]) == ("ab", "a\nbc\td", "ab")
     assert not set(render_calendar([row])) & {0, 7, 11, 127}
+    # Nor do they stand in the way of another change.
+    assert settle(replace(Draft.of(row), is_completed=True), CHANGED)["title"] == "ab"
 
 
 def test_unusual_ends_of_lines_are_texts_like_others() -> None:
