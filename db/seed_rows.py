@@ -14,7 +14,7 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
-from little_monster.db.models.comments import ModerationStatus
+from little_monster.db.models.moderation_status import ModerationStatus
 from little_monster.db.models.user_documents import EmbeddingStatus, FileType, Subject
 from little_monster.db.models.videos import Difficulty, VideoStatus
 
@@ -221,6 +221,7 @@ class SeedRows:
                 f"An introduction to {video.topic}",
                 video.creator,
                 video.status,
+                ModerationStatus.APPROVED.value if video.status == VideoStatus.PUBLIC else None,
                 f"seed/{video.id}.mp4" if watchable else None,
                 chance.randint(60, 900) if watchable else None,
                 _average(stars[video.id], count),
@@ -314,6 +315,7 @@ _VIDEOS = (
     "topic",
     "created_by",
     "status",
+    "moderation_status",
     "video_url",
     "duration",
     "rating_avg",

@@ -149,6 +149,8 @@ class JobsOptions(_Options):
     """Jobs that one replica works on at once."""
     reader_cpus: float = Field(0.5, ge=0)
     """CPUs that Ray reserves for reading one document."""
+    grace_s: float = Field(20.0, ge=0)
+    """Seconds that running jobs have to end when their replica stops, before they go back to the queue."""
 
 
 class _ModelFile(BaseModel):

@@ -56,7 +56,7 @@ class Consumer:
         concurrency: jobs at once at most.
         silence_s: seconds after which a silent worker counts as lost.
         grace_s: seconds that running jobs have to end after `stop`, or when the queue is away.
-        poll_s: seconds between looks for jobs of which no word came.
+        poll_s: seconds between looks for jobs of which no word came, as none comes of a retry.
     """
 
     database: Database
@@ -66,7 +66,7 @@ class Consumer:
     concurrency: int = 2
     silence_s: float = 30.0
     grace_s: float = 20.0
-    poll_s: float = 10.0
+    poll_s: float = 3.0
     _running: set[asyncio.Future[JobStatus | None]] = field(default_factory=set, init=False)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -146,7 +146,8 @@ class Consumer:
         Raises:
             RetryRequested: nobody could write down how it stands, or this worker stops.
         """
-        _log.info("job_started")
+        log = _log.bind(job_id=str(lease.job.id), kind=lease.job.kind, attempt=lease.job.attempts)
+        log.info("job_started")
         begun = asyncio.get_running_loop().time()
         work = asyncio.ensure_future(self.works[lease.job.kind](lease))
         self._running.add(work)
@@ -156,24 +157,23 @@ class Consumer:
             # Of `_end`, or of PgQueuer, whose connection is lost.
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
-            await self._give_back(lease)
+            log.info("job_released" if await _given_back(lease) else "job_lost")
             raise RetryRequested(timedelta(), "worker_stopped") from None
         except Exception:
-            _log.exception("job_lost")
+            log.exception("job_lost")
             raise RetryRequested(_AFTER_AN_OUTAGE, "job_lost") from None
         finally:
             self._running.discard(work)
         seconds = round(asyncio.get_running_loop().time() - begun, 3)
-        _log.info("job_ended", outcome=str(status) if status else "lease_lost", seconds=seconds)
+        log.info("job_ended", outcome=str(status) if status else "lease_lost", seconds=seconds)
         return status
 
-    async def _give_back(self, lease: Lease) -> None:
-        try:
-            await lease.give_back()
-        except DatabaseUnavailable:
-            _log.warning("job_lost")
-        else:
-            _log.info("job_released")
+
+async def _given_back(lease: Lease) -> bool:
+    try:
+        return await lease.give_back()
+    except DatabaseUnavailable:
+        return False
 
 
 def _repeated(routine: Routine) -> Callable[[Schedule], Awaitable[None]]:

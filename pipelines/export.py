@@ -4,6 +4,7 @@ import asyncio
 import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -21,9 +22,12 @@ from little_monster.pipelines import retries
 from little_monster.pipelines.leases import Lease, LeaseLost
 from little_monster.platform.errors import NotFound
 from little_monster.platform.services.exports import EXPORT, key_of
+from little_monster.platform.settings import StorageSettings
 from little_monster.platform.storage import PART_BYTES, FileStorage
 
 KIND = EXPORT
+DEFAULT_KEEP: Final = timedelta(days=StorageSettings().export_days)
+"""How long the file can be downloaded where nothing else is set."""
 
 _SUFFIXES: Final = {"pdf": ".pdf", "docx": ".docx", "markdown": ".md", "txt": ".txt"}
 # Parts of the whole work, for progress: rows, then files.
@@ -39,6 +43,7 @@ class ExportParts:
 
     database: Database
     storage: FileStorage
+    keep: timedelta = DEFAULT_KEEP
 
 
 async def run_job(lease: Lease, parts: ExportParts) -> JobStatus | None:
@@ -68,7 +73,8 @@ async def export_account(lease: Lease, parts: ExportParts) -> None:
         await lease.progress("storing", _FILES_SHARE)
         size = await parts.storage.put(key_of(lease.job.user_id, lease.job.id), _read(path))
     async with lease.transaction() as session:
-        await lease.complete_in(session, {"bytes": size, **counts})
+        kept_s = parts.keep.total_seconds()
+        await lease.complete_in(session, {"bytes": size, **counts}, kept_s=kept_s)
 
 
 async def _write(lease: Lease, parts: ExportParts, archive: ZipFile, scratch: Path) -> dict[str, int]:

@@ -54,9 +54,13 @@ class Lease:
             await jobs.progress(session, self.job.id, worker=self.worker, stage=stage, fraction=fraction)
         )
 
-    async def complete_in(self, session: Session, result: dict[str, Any]) -> None:
+    async def complete_in(
+        self, session: Session, result: dict[str, Any], *, kept_s: float | None = None
+    ) -> None:
         """End the job well, as part of a transaction, which rolls back when the lease is lost."""
-        self._must(await jobs.complete(session, self.job.id, worker=self.worker, result=result))
+        self._must(
+            await jobs.complete(session, self.job.id, worker=self.worker, result=result, kept_s=kept_s)
+        )
 
     async def fail_in(self, session: Session, code: str, reason: str) -> None:
         """End the job for good, as part of a transaction, which rolls back when the lease is lost."""

@@ -11,15 +11,23 @@ from little_monster.pipelines.ingest import IngestParts
 from little_monster.platform.services.planner.reminders import emit_due
 
 
-def new_consumer(url: str, parts: IngestParts, *, concurrency: int) -> Consumer:
+def new_consumer(url: str, parts: IngestParts, *, concurrency: int, grace_s: float) -> Consumer:
     """Return a worker for all kinds of jobs.
 
     Args:
         url: where the queue is.
         parts: what the work needs.
         concurrency: jobs at once at most; two at least.
+        grace_s: seconds that running jobs have to end when it stops.
     """
-    return Consumer(parts.database, url, _works(parts), routines=_routines(parts), concurrency=concurrency)
+    return Consumer(
+        parts.database,
+        url,
+        _works(parts),
+        routines=_routines(parts),
+        concurrency=concurrency,
+        grace_s=grace_s,
+    )
 
 
 def _works(parts: IngestParts) -> Mapping[str, Work]:

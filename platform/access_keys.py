@@ -18,9 +18,8 @@ from jwt.utils import base64url_encode
 from pydantic import SecretStr
 
 from little_monster.platform.errors import ConfigurationError
-from little_monster.platform.settings import AuthSettings
+from little_monster.platform.settings import MIN_SECRET_CHARS, AuthSettings
 
-MIN_SECRET_CHARS = 32
 MIN_RSA_BITS = 2048
 
 PublicKey: TypeAlias = ed25519.Ed25519PublicKey | rsa.RSAPublicKey | ec.EllipticCurvePublicKey

@@ -10,8 +10,10 @@ LittleMonsterError
     ├── Forbidden                 403
     ├── NotFound                  404                      also for what belongs to somebody else
     ├── Conflict                  409
+    ├── Gone                      410                      it was there, and its time is over
     ├── PreconditionFailed        412
     ├── TooLarge                  413
+    │   └── HeadersTooLarge       431
     ├── UnsupportedFile           415
     ├── RateLimited               429, `retry_after_s`     the caller must wait
     ├── ContentRefused            422                      moderation
@@ -126,6 +128,12 @@ class Conflict(ProblemError):
     status, code, title = 409, "conflict", "Conflict"
 
 
+class Gone(ProblemError):
+    """It was there, and its time is over."""
+
+    status, code, title = 410, "gone", "Gone"
+
+
 class PreconditionFailed(ProblemError):
     """`If-Match` names another version."""
 
@@ -136,6 +144,12 @@ class TooLarge(ProblemError):
     """The body is over its limit."""
 
     status, code, title = 413, "too_large", "Too large"
+
+
+class HeadersTooLarge(TooLarge):
+    """The headers are over their limit."""
+
+    status, code, title = 431, "headers_too_large", "Headers too large"
 
 
 class UnsupportedFile(ProblemError):

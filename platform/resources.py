@@ -16,6 +16,7 @@ from little_monster.platform.cache import open_redis
 from little_monster.platform.encryption import Cipher
 from little_monster.platform.engines.protocols import ChatModel, Embedder, Moderator, Retriever
 from little_monster.platform.errors import ConfigurationError
+from little_monster.platform.foreign_tokens import ForeignTokens
 from little_monster.platform.mail import Mailer, open_mailer
 from little_monster.platform.rate_limits import RateLimiter
 from little_monster.platform.security import AccessTokens, PasswordHasher
@@ -49,6 +50,11 @@ class Resources:
     def tokens(self) -> AccessTokens:
         """Issues and reads access tokens."""
         return AccessTokens(self.settings.auth)
+
+    @cached_property
+    def foreign_tokens(self) -> ForeignTokens:
+        """Reads the tokens of other issuers."""
+        return ForeignTokens(self.settings.auth.issuers)
 
     @cached_property
     def cipher(self) -> Cipher:

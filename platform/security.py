@@ -55,9 +55,9 @@ class PasswordHasher:
             return await asyncio.to_thread(self._argon2.hash, password)
 
     async def verify(self, encoded: str | None, password: str) -> bool:
-        """Say whether `password` belongs to `encoded`; None, for an unknown user, costs the same and is
-        False."""
-        if encoded is None:
+        """Say whether `password` belongs to `encoded`; None, for an unknown user, or nothing, for one who has
+        no password, costs the same and is False."""
+        if not encoded:
             return await self._refuse(password)
         async with self._slots:
             return await asyncio.to_thread(self._matches, encoded, password)

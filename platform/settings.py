@@ -6,9 +6,10 @@ file named by ``LM_CONFIG``. `load_settings` turns a wrong value into one line t
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -17,6 +18,10 @@ from pydantic_settings import (
 )
 
 from little_monster.platform.errors import ConfigurationError
+
+MIN_SECRET_CHARS = 32
+
+_THIS_MACHINE = ("127.0.0.1", "::1", "localhost")
 
 
 class _Group(BaseModel):
@@ -57,6 +62,54 @@ class StorageSettings(_Group):
     url: str | None = None
     """Where uploaded files are kept: `file:///folder` or `s3://bucket/prefix`. Empty: `files/` in the data
     folder. S3 reads the usual AWS_* variables (AWS_ENDPOINT_URL for other vendors)."""
+    export_days: int = Field(7, ge=1, le=365)
+    """Days that the file of an account's export can be downloaded; then it is removed."""
+
+
+class IssuerSettings(_Group):
+    """Somebody else whose tokens are accepted: a Supabase project, or any issuer of OpenID Connect."""
+
+    issuer: str
+    """`iss` of its tokens, to the letter: `https://accounts.example.com`,
+    `https://PROJECT.supabase.co/auth/v1`."""
+    audience: str = Field(min_length=1)
+    """`aud` that its tokens must carry: the client's id, or `authenticated` for Supabase."""
+    jwks_url: str | None = None
+    """Where its public keys are (`https://PROJECT.supabase.co/auth/v1/.well-known/jwks.json`). Empty: where
+    `/.well-known/openid-configuration` of the issuer says. https, but for an issuer on this machine."""
+    algorithms: list[Literal["RS256", "ES256", "EdDSA", "HS256"]] = Field(
+        ["RS256", "ES256", "EdDSA"], min_length=1
+    )
+    """Algorithms that its keys may be for. HS256 stands alone, and needs `secret`."""
+    secret: SecretStr | None = None
+    """The shared secret of an old Supabase project, for HS256; no keys are fetched then."""
+    create_accounts: bool = True
+    """Whether a subject that is new here gets an account. Else only those who have linked it get in."""
+    require_verified_email: bool = True
+    """Whether an account is made only with an e-mail address that the issuer has verified."""
+    trust_email: bool = False
+    """Whether every address in its tokens is verified, although they do not say so in `email_verified`. True
+    for a Supabase project that confirms addresses, and only for it: accounts are linked by such addresses."""
+    leeway_s: int = Field(30, ge=0, le=300)
+    """Seconds that its clock may differ from ours."""
+    keys_lifetime_s: float = Field(3600.0, gt=0)
+    """Seconds that fetched keys are used; they are fetched anew after half of them."""
+    keys_pause_s: float = Field(30.0, gt=0)
+    """Seconds between two fetches of its keys, however many tokens name keys that are unknown."""
+
+    @model_validator(mode="after")
+    def _is_safe(self) -> Self:
+        for url in (self.issuer, self.jwks_url or self.issuer):
+            if not is_safe_url(url):
+                raise ValueError("an https URL is needed, or http on this machine")
+        if ("HS256" in self.algorithms) != (self.secret is not None):
+            raise ValueError("HS256 and `secret` need each other")
+        if self.secret is not None:
+            if len(self.algorithms) > 1:
+                raise ValueError("HS256 stands alone")
+            if len(self.secret.get_secret_value()) < MIN_SECRET_CHARS:
+                raise ValueError(f"`secret` needs at least {MIN_SECRET_CHARS} characters")
+        return self
 
 
 class AuthSettings(_Group):
@@ -81,8 +134,20 @@ class AuthSettings(_Group):
     """`iss` of the access tokens."""
     audience: str = "little-monster-api"
     """`aud` of the access tokens."""
+    issuers: list[IssuerSettings] = []
+    """Others whose tokens are accepted, as a JSON list of objects:
+    `[{"issuer": "https://accounts.example.com", "audience": "client"}]`, each also with `jwks_url` (empty: by
+    discovery), `algorithms`, `secret` (HS256 of an old Supabase project), `create_accounts`,
+    `require_verified_email`, `trust_email`, `leeway_s`, `keys_lifetime_s` and `keys_pause_s`."""
     hash_concurrency: int = Field(2, ge=1, le=64)
     """Password hashes computed at once by one ingress replica (argon2id, 19 MiB each)."""
+
+    @model_validator(mode="after")
+    def _has_no_issuer_twice(self) -> Self:
+        names = [self.issuer, *(one.issuer for one in self.issuers)]
+        if len({*names}) < len(names):
+            raise ValueError("`issuers` names an issuer twice, or our own")
+        return self
 
 
 class MailSettings(_Group):
@@ -110,12 +175,26 @@ class ApiSettings(_Group):
     letters name only the path."""
     max_body_bytes: int = Field(256 * 1024, ge=1024)
     """Largest JSON body accepted, in bytes."""
+    max_header_bytes: int = Field(64 * 1024, ge=4096)
+    """Most bytes that the path and all headers of a request may have."""
     max_question_chars: int = Field(8_000, ge=1)
     """Longest question accepted, in characters."""
     requests_per_minute: int = Field(600, ge=1)
     """Requests one user (or one address without a token) may make in a minute before 429."""
     login_attempts_per_minute: int = Field(10, ge=1)
-    """Register and login attempts for one account from one address in a minute before 429."""
+    """Attempts (to register, log in, show a password or a code) for one account from one address in a minute
+    before 429."""
+    attempts_per_address_per_minute: int = Field(60, ge=1)
+    """The same from one address, whatever the accounts. An address that many may share, as no trusted proxy
+    has named it and it is none of the public internet, is not limited by itself."""
+    login_attempts_per_account_per_minute: int = Field(100, ge=1)
+    """Log-ins tried on one account in a minute, from all addresses, before 429. Who calls from a network that
+    the account has logged in from before is still let through, so that strangers lock nobody out."""
+    trusted_proxies: list[IPvAnyNetwork] = []
+    """Networks of the proxies before the API, as a JSON list (`["10.0.0.0/8", "127.0.0.1/32"]`): of
+    those, and only of those, `X-Forwarded-For` is read from its right end, and `X-Forwarded-Proto`. Each must
+    append the address that it was called from, or clients could name one of their choice; Ray Serve's own
+    proxies do not."""
     cors_origins: list[str] = []
     """Origins a browser application may call the API from."""
     heartbeat_s: float = Field(10.0, gt=0, le=15)
@@ -142,7 +221,8 @@ class ContentSettings(_Group):
     view_flush_s: float = Field(10.0, gt=0)
     """Seconds after which an ingress replica adds the views that Redis has counted to the videos."""
     moderation_timeout_s: float = Field(5.0, gt=0)
-    """Seconds that a comment waits for moderation; after them it is kept as pending, for a moderator."""
+    """Seconds that a comment or video waits for moderation; after them it is kept as pending, and tried again
+    later."""
 
 
 class TelemetrySettings(_Group):
@@ -231,6 +311,16 @@ class Settings(BaseSettings):
         yaml_file = os.environ.get("LM_CONFIG")
         yaml = (YamlConfigSettingsSource(settings_cls, yaml_file=yaml_file),) if yaml_file else ()
         return (init_settings, env_settings, dotenv_settings, *yaml)
+
+
+def is_safe_url(url: str) -> bool:
+    """Say whether what is fetched from there comes from who it says: by https, or from this machine."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+    except ValueError:
+        return False
+    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and host in _THIS_MACHINE))
 
 
 def load_settings() -> Settings:

@@ -4,10 +4,13 @@ from little_monster.db.models.audit_events import AuditEvent
 from little_monster.db.models.calendar_feeds import CalendarFeed
 from little_monster.db.models.chat_conversations import ChatConversation, ContextType
 from little_monster.db.models.chat_messages import ChatMessage, MessageRole, MessageStatus
-from little_monster.db.models.comments import Comment, ModerationStatus
+from little_monster.db.models.comments import Comment
 from little_monster.db.models.document_chunks import DocumentChunk
 from little_monster.db.models.email_codes import EmailCode, EmailCodePurpose
+from little_monster.db.models.ended_identities import EndedIdentity
+from little_monster.db.models.external_identities import ExternalIdentity
 from little_monster.db.models.jobs import Job, JobStatus
+from little_monster.db.models.moderation_status import ModerationStatus
 from little_monster.db.models.notifications import Notification
 from little_monster.db.models.personal_access_tokens import PersonalAccessToken
 from little_monster.db.models.planner_events import EventType, PlannerEvent
@@ -32,7 +35,9 @@ __all__ = [
     "EmailCode",
     "EmailCodePurpose",
     "EmbeddingStatus",
+    "EndedIdentity",
     "EventType",
+    "ExternalIdentity",
     "FileType",
     "Job",
     "JobStatus",

@@ -1,23 +1,13 @@
 """What people say under videos."""
 
-from enum import StrEnum
 from uuid import UUID
 
 from sqlalchemy import FetchedValue, ForeignKey, ForeignKeyConstraint, Index, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from little_monster.db.base import Base, Keyed, Stamped, pg_enum
+from little_monster.db.models.moderation_status import ModerationStatus
 from little_monster.db.models.videos import VideoStatus
-
-
-class ModerationStatus(StrEnum):
-    """Whether others may read it: only what is approved. `flagged` is moderation's word, `rejected` a
-    moderator's."""
-
-    PENDING = "pending"
-    APPROVED = "approved"
-    REJECTED = "rejected"
-    FLAGGED = "flagged"
 
 
 class Comment(Keyed, Stamped, Base):

@@ -24,7 +24,7 @@ class JobStatus(StrEnum):
 class Job(Keyed, Stamped, Base):
     """One job. `progress` goes from 0 to 1; `subject_id` is what it works on (the document of
     `ingest_document`); `queue_id` is its entry in `db.queue`, where it waits for a worker; `leased_by` is the
-    one that has it.
+    one that has it. What it made is kept until `expires_at`, and `result` is null when it was removed.
     """
 
     __tablename__ = "jobs"
@@ -33,6 +33,18 @@ class Job(Keyed, Stamped, Base):
         Index("jobs_user_idx", "user_id", text("created_at DESC"), text("id DESC")),
         Index("jobs_subject_idx", "subject_id"),
         Index("jobs_active_idx", "updated_at", postgresql_where=text("status IN ('queued', 'running')")),
+        # One file of everything at a time.
+        Index(
+            "jobs_one_export_idx",
+            "user_id",
+            unique=True,
+            postgresql_where=text("kind = 'export_account' AND status IN ('queued', 'running')"),
+        ),
+        Index(
+            "jobs_expiring_idx",
+            "expires_at",
+            postgresql_where=text("expires_at IS NOT NULL AND result IS NOT NULL"),
+        ),
     )
 
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
@@ -53,3 +65,4 @@ class Job(Keyed, Stamped, Base):
     leased_by: Mapped[str | None]
     started_at: Mapped[datetime | None] = mapped_column(sort_order=92)
     finished_at: Mapped[datetime | None] = mapped_column(sort_order=93)
+    expires_at: Mapped[datetime | None] = mapped_column(sort_order=94)

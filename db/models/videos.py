@@ -4,11 +4,21 @@ from decimal import Decimal
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, Integer, Numeric, UniqueConstraint, text
+from sqlalchemy import (
+    CheckConstraint,
+    FetchedValue,
+    ForeignKey,
+    Index,
+    Integer,
+    Numeric,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
 from little_monster.db.base import Base, Keyed, Stamped, pg_enum
+from little_monster.db.models.moderation_status import ModerationStatus
 from little_monster.db.models.user_documents import Subject
 
 
@@ -21,7 +31,10 @@ class Difficulty(StrEnum):
 
 
 class VideoStatus(StrEnum):
-    """How far a video is, and who may see it: everybody sees a public one, its creator all of them."""
+    """How far a video is, and who may see it: everybody sees a public one, its creator all of them.
+
+    A video becomes public when moderation has approved what it says, see `Video.moderation_status`.
+    """
 
     DRAFT = "draft"
     PROCESSING = "processing"
@@ -38,10 +51,17 @@ class Video(Keyed, Stamped, Base):
     keep `rating_avg` (0 without ratings), `rating_count` and `comment_count` (comments that everybody sees);
     `content.add_views` adds to `view_count`. Services may not write these four, which leave `updated_at`
     alone.
+
+    `moderation_status` is the verdict on its text as it is: null when there is none, `pending` and `flagged`
+    while its creator asks for it to be public. A trigger makes that of a text or a status that services
+    write, and only the functions of `policies/moderation.py` write verdicts.
     """
 
     __tablename__ = "videos"
     __table_args__ = (
+        CheckConstraint(
+            "status <> 'public' OR moderation_status IS NOT DISTINCT FROM 'approved'", "moderated"
+        ),
         # The target of the composite foreign key by which comments copy who may see the video.
         UniqueConstraint("created_by", "status", "id", name="videos_visibility_key"),
         Index("idx_videos_subject_created", "subject", text("created_at DESC"), text("id DESC")),
@@ -59,6 +79,13 @@ class Video(Keyed, Stamped, Base):
         Index("videos_newest_idx", text("created_at DESC"), text("id DESC")),
         Index("videos_views_idx", text("view_count DESC"), text("id DESC")),
         Index("videos_tags_idx", "tags", postgresql_using="gin"),
+        # The moderators' queue, oldest first, and what is tried again.
+        Index(
+            "videos_unapproved_idx",
+            "created_at",
+            "id",
+            postgresql_where=text("moderation_status <> 'approved'"),
+        ),
     )
 
     title: Mapped[str]
@@ -71,6 +98,11 @@ class Video(Keyed, Stamped, Base):
         default=VideoStatus.DRAFT,
         server_default=VideoStatus.DRAFT.value,
     )
+    # The database writes these two: an INSERT of a service that named them would be refused.
+    moderation_status: Mapped[ModerationStatus | None] = mapped_column(
+        pg_enum(ModerationStatus, "moderation_status"), server_default=FetchedValue()
+    )
+    moderation_reason: Mapped[str | None] = mapped_column(server_default=FetchedValue())
     script_summary: Mapped[str | None]
     key_points: Mapped[list[str]] = mapped_column(default=list, server_default=text("'{}'"))
     timestamps: Mapped[list[int]] = mapped_column(ARRAY(Integer), default=list, server_default=text("'{}'"))

@@ -6,6 +6,8 @@ which one they had when it was issued. Addresses are not shown: a name and an id
 
 from collections.abc import Iterator
 
+from little_monster.db.policies.functions import allow, give_away
+
 LOCK = 7_045_771_204
 """Roles change one after the other, so that of two admins who take each other's role one stays."""
 
@@ -103,19 +105,9 @@ _POLICIES = {
 
 def create() -> Iterator[str]:
     """Yield what makes the functions, gives them to lm_system, and lets lm_app call them."""
-    # Only who may create in a schema can own a function there; taken back below.
-    yield "GRANT CREATE, USAGE ON SCHEMA auth TO lm_system"
-    for name, statement in FUNCTIONS.items():
-        yield statement
-        yield f"REVOKE ALL ON FUNCTION {name} FROM PUBLIC"
-        yield f"GRANT EXECUTE ON FUNCTION {name} TO lm_app"
-        yield f"ALTER FUNCTION {name} OWNER TO lm_system"
-    yield "REVOKE CREATE ON SCHEMA auth FROM lm_system"
-    for right, table in _RIGHTS.items():
-        yield f"GRANT {right} ON {table} TO lm_system"
-    for (table, policy), rule in _POLICIES.items():
-        yield f"DROP POLICY IF EXISTS {policy} ON {table}"
-        yield f"CREATE POLICY {policy} ON {table} {rule}"
+    yield from FUNCTIONS.values()
+    yield from give_away(FUNCTIONS, "auth")
+    yield from allow(_RIGHTS, _POLICIES)
 
 
 def drop() -> Iterator[str]:

@@ -84,5 +84,11 @@ async def set_role(
     return outcome
 
 
+async def is_last_admin(session: Session) -> bool:
+    """Say whether the user of the session is the only admin; it stays so until the transaction ends, as no
+    role changes and no other admin asks meanwhile."""
+    return bool(await session.scalar(text("SELECT auth.is_last_admin()")))
+
+
 def _user(row: Any) -> ListedUser:
     return ListedUser(row.id, row.display_name, UserRole(row.role), row.created_at, row.updated_at)

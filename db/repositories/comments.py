@@ -8,7 +8,8 @@ from uuid import UUID
 from sqlalchemy import Text, func, literal, select, update
 from sqlalchemy import delete as sql_delete
 
-from little_monster.db.models.comments import Comment, ModerationStatus
+from little_monster.db.models.comments import Comment
+from little_monster.db.models.moderation_status import ModerationStatus
 from little_monster.db.reads import ByKey
 from little_monster.db.repositories.rows import (
     After,
@@ -85,10 +86,18 @@ async def judge(
     session: Session, comment: Comment, status: ModerationStatus, *, reason: str | None = None
 ) -> None:
     """Write what moderation says of the user's own comment, unless it no longer waits with this text."""
-    verdict = literal(status, Comment.moderation_status.type)
-    call = func.content.judge_comment(comment.id, comment.text, verdict, literal(reason, Text()))
-    await session.execute(select(call))
+    await judge_text(session, comment.id, comment.text, status, reason)
     await session.refresh(comment)
+
+
+async def judge_text(
+    session: Session, comment_id: UUID, text: str, status: ModerationStatus, reason: str | None
+) -> bool:
+    """Write what moderation says of this text; False when the user's own comment no longer waits with it."""
+    verdict = literal(status, Comment.moderation_status.type)
+    call = func.content.judge_comment(comment_id, text, verdict, literal(reason, Text()))
+    judged: bool = (await session.execute(select(call))).scalar_one()
+    return judged
 
 
 async def moderate(session: Session, comment_id: UUID, changes: Mapping[str, Any]) -> Comment | None:

@@ -10,6 +10,7 @@ from little_monster.db.models.audit_events import AuditEvent
 from little_monster.db.models.chat_conversations import ChatConversation
 from little_monster.db.models.chat_messages import ChatMessage
 from little_monster.db.models.comments import Comment
+from little_monster.db.models.external_identities import ExternalIdentity
 from little_monster.db.models.notifications import Notification
 from little_monster.db.models.personal_access_tokens import PersonalAccessToken
 from little_monster.db.models.planner_events import PlannerEvent
@@ -34,6 +35,7 @@ SECTIONS: Final[dict[str, tuple[type[Base], str]]] = {
     "notifications": (Notification, "user_id"),
     "sessions": (LoginSession, "user_id"),
     "personal_access_tokens": (PersonalAccessToken, "user_id"),
+    "external_identities": (ExternalIdentity, "user_id"),
     "audit_events": (AuditEvent, "user_id"),
 }
 """The model of each section, and its column that names whose a row is: row level security would also show

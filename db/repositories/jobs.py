@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, case, func, select, text, update
+from sqlalchemy import ColumnElement, and_, case, func, null, select, text, update
 
 from little_monster.db import queue
 from little_monster.db.base import new_id
@@ -138,15 +138,21 @@ async def progress(session: Session, job_id: UUID, *, worker: str, stage: str, f
 
 
 async def complete(
-    session: Session, job_id: UUID, *, worker: str, result: dict[str, Any] | None = None
+    session: Session,
+    job_id: UUID,
+    *,
+    worker: str,
+    result: dict[str, Any] | None = None,
+    kept_s: float | None = None,
 ) -> bool:
-    """End the job well."""
+    """End the job well. What it made is kept for `kept_s` seconds, or for good."""
     values = {
         "status": JobStatus.COMPLETED,
         "progress": 1.0,
         "result": result,
         "error_code": None,
         "error_reason": None,
+        "expires_at": None if kept_s is None else func.now() + timedelta(seconds=kept_s),
         **_released(),
     }
     return await changed(session, update(Job).where(_held(job_id, worker)).values(values)) == 1
@@ -200,6 +206,22 @@ async def _cancel(session: Session, which: ColumnElement[bool]) -> int:
     entries = [*await session.scalars(query.returning(Job.queue_id))]
     await queue.cancel(session, [entry for entry in entries if entry is not None])
     return len(entries)
+
+
+async def find_expired(
+    session: Session, kind: str, until: datetime, *, limit: int
+) -> Rows[tuple[UUID, UUID]]:
+    """Return id and owner of at most `limit` jobs of this kind whose time ended before `until`, and whose
+    result is still there; works for nobody's session."""
+    query = text("SELECT id, user_id FROM queue.find_expired(:kind, :until, :limit)")
+    found = await session.execute(query, {"kind": kind, "until": until, "limit": limit})
+    return [(row.id, row.user_id) for row in found]
+
+
+async def forget_result(session: Session, job_id: UUID) -> bool:
+    """Note that what the job made was removed; False when it was before."""
+    query = update(Job).where(Job.id == job_id, Job.result.is_not(None)).values(result=null())
+    return await changed(session, query) == 1
 
 
 def _held(job_id: UUID, worker: str) -> ColumnElement[bool]:

@@ -6,8 +6,11 @@ from uuid import UUID
 from sqlalchemy import func, select, update
 
 from little_monster.db.models.notifications import Notification
+from little_monster.db.reads import ByKey
 from little_monster.db.repositories.rows import After, Rows, changed, insert, locked, newest_first
-from little_monster.db.session import Session
+from little_monster.db.session import Database, Session
+
+_BY_ID = ByKey(Notification)
 
 
 async def create(
@@ -36,6 +39,11 @@ async def create(
         dedup_key=dedup_key,
     )
     return await insert(session, row)
+
+
+async def read(database: Database, owner: UUID, notification_id: UUID) -> Notification | None:
+    """Return the notification, in a transaction of its own; None also for somebody else's."""
+    return await database.read(owner, _BY_ID, notification_id)
 
 
 async def lock(session: Session, notification_id: UUID) -> Notification | None:

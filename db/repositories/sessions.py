@@ -39,6 +39,12 @@ def key(row: LoginSession) -> tuple[datetime, UUID]:
     return row.created_at, row.id
 
 
+async def knows_network(session: Session, address_prefix: str) -> bool:
+    """Say whether the user of the session has ever logged in from this network."""
+    query = select(LoginSession.id).where(LoginSession.address_prefix == address_prefix).limit(1)
+    return await session.scalar(query) is not None
+
+
 async def use(session: Session, session_id: UUID) -> bool:
     """Note that the session is used now, and hold it until the transaction ends; False when it is revoked."""
     query = update(LoginSession).where(LoginSession.id == session_id, LoginSession.revoked_at.is_(None))

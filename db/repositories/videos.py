@@ -8,18 +8,21 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Double, Select, Text, Uuid, column, func, literal, select, update
+from sqlalchemy import TIMESTAMP, Double, Select, Text, Uuid, column, func, literal, select, update
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.sql.selectable import TableValuedAlias
 
+from little_monster.db.models.moderation_status import ModerationStatus
 from little_monster.db.models.user_documents import Subject
 from little_monster.db.models.videos import Difficulty, Video, VideoStatus
 from little_monster.db.reads import ByKey
-from little_monster.db.repositories.rows import Rows, changed, highest_first, insert
+from little_monster.db.repositories.rows import After, Rows, changed, highest_first, insert, oldest_first
 from little_monster.db.session import Database, Session
 
 _BY_ID = ByKey(Video)
+# What moderation reads, as the trigger `guard_video` compares it.
+_SAID = ("title", "topic", "tags", "script_summary", "key_points")
 
 
 class VideoOrder(StrEnum):
@@ -118,10 +121,50 @@ async def list(
 
 
 async def change(session: Session, video_id: UUID, changes: Mapping[str, Any]) -> Video | None:
-    """Set columns of the video and return it; None when there is none that the user may change."""
+    """Set columns of the video and return it; None when there is none that the user may change.
+
+    A text that is new, or that is to be public for the first time, waits for `judge`, out of sight.
+    """
     query = update(Video).where(Video.id == video_id).values(dict(changes)).returning(Video)
     options = {"synchronize_session": False, "populate_existing": True}
     return await session.scalar(query, execution_options=options)
+
+
+def said(video: Video, changes: Mapping[str, Any] | None = None) -> str:
+    """Return all that the video says to who may see it, also as it would be after `changes`."""
+    row = {name: getattr(video, name) for name in _SAID} | dict(changes or {})
+    lines = [row["title"], row["topic"], ", ".join(row["tags"]), row["script_summary"], *row["key_points"]]
+    return "\n".join(line for line in lines if line)
+
+
+async def judge(session: Session, video: Video, status: ModerationStatus, reason: str | None) -> bool:
+    """Write what moderation says of the video as it was read; False when it no longer waits with that text.
+    An approved one is public from then on."""
+    seen = literal(video.updated_at, TIMESTAMP(timezone=True))
+    call = func.content.judge_video(video.id, seen, _verdict(status), literal(reason, Text()))
+    judged: bool = (await session.execute(select(call))).scalar_one()
+    return judged
+
+
+async def moderate(
+    session: Session, video_id: UUID, status: ModerationStatus, reason: str | None
+) -> Video | None:
+    """Write what a moderator says, and return the video; None when there is none, or no moderator asks."""
+    call = func.content.moderate_video(video_id, _verdict(status), literal(reason, Text()))
+    if not (await session.execute(select(call))).scalar_one():
+        return None
+    return await session.get(Video, video_id, populate_existing=True)
+
+
+async def queue(
+    session: Session, status: ModerationStatus, *, limit: int, after: After = None
+) -> Rows[Video]:
+    """Return at most `limit` videos with this verdict, oldest first, behind `after`; for a moderator."""
+    # Written into the statement, as the planner must know it to choose the index of what is not approved.
+    wanted = literal(status, Video.moderation_status.type, literal_execute=True)
+    query = select(Video).where(Video.moderation_status == wanted)
+    query = oldest_first(query, Video.created_at, Video.id, limit=limit, after=after)
+    return [*await session.scalars(query)]
 
 
 async def delete(session: Session, video_id: UUID) -> bool:
@@ -134,6 +177,10 @@ async def add_views(session: Session, counts: Mapping[UUID, int]) -> int:
     by_id = {str(video_id): count for video_id, count in counts.items()}
     added: int = (await session.execute(select(func.content.add_views(literal(by_id, JSONB()))))).scalar_one()
     return added
+
+
+def _verdict(status: ModerationStatus) -> Any:
+    return literal(status, Video.moderation_status.type)
 
 
 def _as_value(order: VideoOrder, seen: Any) -> Any:

@@ -51,5 +51,9 @@ def _text(value: Any) -> str:
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     if isinstance(value, list):
-        return json.dumps(value, default=_text)
+        return json.dumps(value, default=_plain)
     return json.dumps(value) if isinstance(value, dict | bool) else str(value)
+
+
+def _plain(value: Any) -> Any:
+    return dict(value) if isinstance(value, BaseModel) else _text(value)

@@ -31,6 +31,7 @@ from little_monster.platform.http.links import API
 from little_monster.platform.http.middlewares import (
     BodyLimitMiddleware,
     LateCORSMiddleware,
+    LateProxyMiddleware,
     ObserveMiddleware,
 )
 from little_monster.platform.http.openapi import make_openapi
@@ -44,6 +45,7 @@ from little_monster.platform.http.routes import (
     documents,
     email_verification,
     exports,
+    external_identities,
     health,
     jobs,
     keys,
@@ -60,7 +62,7 @@ from little_monster.platform.http.routes import (
     videos,
 )
 from little_monster.platform.resources import Resources
-from little_monster.platform.services.views import flush_forever
+from little_monster.platform.services.views import flush_forever, flush_last
 
 ResourcesFactory = Callable[[], AbstractAsyncContextManager[Resources]]
 
@@ -71,6 +73,7 @@ _PRODUCT_ROUTERS: tuple[APIRouter, ...] = (
     sessions.router,
     personal_tokens.router,
     second_factor.router,
+    external_identities.router,
     audit.router,
     users.router,
     exports.router,
@@ -91,6 +94,7 @@ _MIDDLEWARES: tuple[Any, ...] = (
     CompressionMiddleware,
     ObserveMiddleware,
     LateCORSMiddleware,
+    LateProxyMiddleware,
 )
 # What any operation may answer.
 _COMMON: tuple[type[ProblemError], ...] = (
@@ -133,8 +137,11 @@ def _lifespan(resources: ResourcesFactory) -> Callable[[FastAPI], AbstractAsyncC
             await opened.passwords.warm_up()
             app.state.resources = opened
             _settle_memory()
-            async with _in_background(flush_forever(opened)):
-                yield
+            try:
+                async with _in_background(flush_forever(opened)):
+                    yield
+            finally:
+                await flush_last(opened)
 
     return lifespan
 

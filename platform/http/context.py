@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
+from little_monster.platform.errors import ProblemError
 from little_monster.platform.security import Principal
 
 _KEY = "little_monster.context"
@@ -13,13 +14,15 @@ _KEY = "little_monster.context"
 @dataclass(slots=True)
 class RequestContext:
     """`headers` are added to the response whoever makes it, an error handler too; `trace_id` is 32 hex
-    digits. `identified` says that `principal` was looked for, `is_gone` that its account was deleted."""
+    digits. `identified` says that `principal` was looked for, `is_gone` that its account was deleted;
+    `refusal` is why a good token names nobody."""
 
     request_id: str
     trace_id: str = ""
     principal: Principal | None = None
     is_gone: bool = False
     identified: bool = False
+    refusal: ProblemError | None = None
     error_code: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
 

@@ -1,7 +1,6 @@
 """What endpoints take: the resources, who asks, the request's id, and the limits that are checked before
 they run."""
 
-import hashlib
 from typing import Annotated
 
 from fastapi import Depends, Header, Request
@@ -9,13 +8,14 @@ from fastapi.openapi.models import HTTPBearer as HTTPBearerModel
 from fastapi.security.base import SecurityBase
 
 from little_monster.platform import permissions
-from little_monster.platform.errors import RateLimited, Unauthenticated
+from little_monster.platform.errors import ProblemError, RateLimited, Unauthenticated
+from little_monster.platform.http.addresses import client_address, client_network, is_shared
 from little_monster.platform.http.context import context_of
 from little_monster.platform.origin import Origin
-from little_monster.platform.rate_limits import REQUESTS, Decision
+from little_monster.platform.rate_limits import REQUESTS, Decision, digest_account
 from little_monster.platform.resources import Resources
 from little_monster.platform.security import PERSONAL_TOKEN_PREFIX, Principal, invalid_token
-from little_monster.platform.services import personal_tokens
+from little_monster.platform.services import accounts, external_identities, personal_tokens
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -51,7 +51,8 @@ class _BearerToken(SecurityBase):
         self.model = HTTPBearerModel(
             bearerFormat="JWT",
             description="The `access_token` that log-in, registration and refreshing return, or a personal"
-            " access token: with the scope `read` for GET, `write` for everything else.",
+            " access token: with the scope `read` for GET, `write` for everything else; or a token of another"
+            " issuer that is accepted here.",
         )
 
     async def __call__(self, request: Request) -> Principal:
@@ -60,10 +61,11 @@ class _BearerToken(SecurityBase):
         Raises:
             Unauthenticated: no token, or not a valid one.
             Forbidden: a personal access token without the scope that this needs.
+            ProblemError: why a good token of another issuer names nobody here.
         """
         principal = await identify(request)
         if principal is None:
-            raise invalid_token()
+            raise context_of(request).refusal or invalid_token()
         scope = permissions.READ if request.method in _READING else permissions.WRITE
         permissions.require_scope(principal, scope)
         return principal
@@ -95,38 +97,40 @@ OriginDep = Annotated[Origin, Depends(_get_origin)]
 async def limit_requests(request: Request) -> None:
     """Count the request against its user, or against its address when no valid token says who it is.
 
-    That an account was deleted while its tokens live is known here, as to look it up would cost each request
-    a round trip: such a token is like none.
+    That an account was deleted or got another role while its tokens live is known here, as to look it up
+    would cost each request a round trip: a token of the first is like none, one of the second counts with the
+    new role.
 
     Raises:
         RateLimited: there were too many in this minute.
     """
     principal = await identify(request)
-    decision = await _count(request, str(principal.user_id)) if principal else None
-    if decision is not None and decision.shut:
-        context_of(request).is_gone = True
-        principal = None
-    if principal is None:
-        decision = await _count(request, f"address:{client_address(request)}")
-    _apply(request, decision)
+    if principal is not None:
+        decision = await _count(request, str(principal.user_id))
+        if decision.marked:
+            principal = await _renew(request)
+        if decision.shut:
+            context_of(request).is_gone = True
+        elif principal is not None:
+            _apply(request, decision)
+            return
+    _apply(request, await _count(request, f"address:{client_network(request)}"))
 
 
 async def limit_attempts(request: Request, resources: Resources, account: str) -> None:
-    """Count an attempt on an account (its e-mail address, its id, or a code that was sent to it), by address
-    and account: behind a proxy that names no address, one attacker must not lock out everybody.
+    """Count an attempt on an account (its e-mail address, its id, or a code that was sent to it), by network
+    and account, and by network alone, as one may try one password on many accounts. Behind a proxy that
+    names no address that would let one attacker lock out everybody, so that it is not done there.
 
     Raises:
         RateLimited: there were too many in this minute.
     """
-    digest = hashlib.sha256(account.encode()).hexdigest()[:32]
-    key = f"{client_address(request)}:{digest}"
-    limit = resources.settings.api.login_attempts_per_minute
-    _apply(request, await resources.limiter.hit("attempts", key, limit))
-
-
-def client_address(request: Request) -> str:
-    """Return the address of the other end of the connection."""
-    return request.client.host if request.client else "unknown"
+    settings, network = resources.settings.api, client_network(request)
+    if not is_shared(request):
+        limit = settings.attempts_per_address_per_minute
+        _apply(request, await resources.limiter.hit("address_attempts", network, limit))
+    key = f"{network}:{digest_account(account)}"
+    _apply(request, await resources.limiter.hit("attempts", key, settings.login_attempts_per_minute))
 
 
 async def idempotency_key(
@@ -158,7 +162,8 @@ async def identify(request: Request) -> Principal | None:
     return None if context.is_gone else context.principal
 
 
-async def _read_token(request: Request) -> Principal | None:
+async def _read_token(request: Request, *, anew: bool = False) -> Principal | None:
+    """Return whom the token names, by what is remembered of it unless it is to be looked up `anew`."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":
         return None
@@ -166,19 +171,39 @@ async def _read_token(request: Request) -> Principal | None:
     try:
         if token.startswith(PERSONAL_TOKEN_PREFIX):
             return await personal_tokens.read_token(resources, token)
-        return resources.tokens.read(token)
+        return await _read_access_token(request, resources, token, anew=anew)
     except Unauthenticated:
+        return None
+    except ProblemError as error:
+        context_of(request).refusal = error
         return None
 
 
-async def _count(request: Request, key: str) -> Decision | None:
+async def _read_access_token(request: Request, resources: Resources, token: str, *, anew: bool) -> Principal:
+    try:
+        principal = resources.tokens.read(token)
+    except Unauthenticated:
+        if not resources.foreign_tokens.accepted:
+            raise
+        origin = await _get_origin(request)
+        return await external_identities.read_token(resources, token, origin, anew=anew)
+    return await accounts.renewed(resources, principal) if anew else principal
+
+
+async def _renew(request: Request) -> Principal | None:
+    """Look up what is remembered of the token; None when it names nobody any more."""
+    context = context_of(request)
+    context.principal = await _read_token(request, anew=True)
+    context.is_gone = context.principal is None
+    return context.principal
+
+
+async def _count(request: Request, key: str) -> Decision:
     resources = resources_of(request)
     return await resources.limiter.hit(REQUESTS, key, resources.settings.api.requests_per_minute)
 
 
-def _apply(request: Request, decision: Decision | None) -> None:
-    if decision is None:
-        return
+def _apply(request: Request, decision: Decision) -> None:
     headers = context_of(request).headers
     headers["RateLimit-Policy"] = f'"{decision.name}";q={decision.limit};w=60'
     headers["RateLimit"] = f'"{decision.name}";r={decision.remaining};t={decision.reset_s}'

@@ -137,9 +137,9 @@ def _replay(held: dict[str, Any], fingerprint: str) -> Response:
 
 
 async def _fingerprint(request: Request) -> str:
-    """Return what tells one request from another: its path and body. A form's body is not read ahead, as it
-    may be large and its boundary differs between repetitions; its length stands for it."""
-    digest = hashlib.sha256(f"{request.method} {request.url.path}?{request.url.query}\n".encode())
+    """Return what tells one request to a route from another: its query and body. A form's body is not read
+    ahead, as it may be large and its boundary differs between repetitions; its length stands for it."""
+    digest = hashlib.sha256(f"{request.url.query}\n".encode())
     if request.headers.get("content-type", "").startswith("multipart/"):
         digest.update(request.headers.get("content-length", "").encode())
     else:
@@ -148,7 +148,8 @@ async def _fingerprint(request: Request) -> str:
 
 
 def _slot(request: Request, key: str, principal: Principal) -> _Slot:
-    digest = hashlib.sha256(key.encode()).hexdigest()
+    # A key belongs to its user and its route: clients count from 1 for each.
+    digest = hashlib.sha256(f"{request.method} {request.url.path}\n{key}".encode()).hexdigest()
     return _Slot(resources_of(request).redis, f"{_PREFIX}:{principal.user_id}:{digest}")
 
 

@@ -1,8 +1,10 @@
-"""What happens around every request, from the outside in: CORS, observation, the limit of the body. Plain
+"""What happens around every request, from the outside in: who calls, CORS, observation, the limit of the
+body. Plain
 ASGI, so that streams pass through untouched and a client that goes away is seen at once."""
 
 import re
 import time
+from typing import Any, cast
 from uuid import UUID
 
 import structlog
@@ -14,7 +16,10 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uuid_utils.compat import uuid7
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from little_monster.platform.errors import HeadersTooLarge
+from little_monster.platform.http.addresses import set_peer
 from little_monster.platform.http.context import RequestContext, set_context
 from little_monster.platform.http.exception_handlers import INTERNAL, problem_response
 from little_monster.platform.http.safe_headers import safe_headers
@@ -22,6 +27,7 @@ from little_monster.platform.logs import bound, log_access, redact_text
 from little_monster.platform.metrics import count_request
 from little_monster.platform.resources import Resources
 from little_monster.platform.services.planner.imports import MAX_BYTES as MAX_IMPORT_BYTES
+from little_monster.platform.settings import ApiSettings
 from little_monster.platform.telemetry import server_span, trace_headers, trace_id_of
 
 REQUEST_ID = "X-Request-ID"
@@ -46,12 +52,12 @@ _EXPOSED = (
     "ETag",
 )
 
+_HEADERS = HeadersTooLarge("The path and the headers are larger than this server reads.")
 _log = structlog.get_logger("little_monster.http")
 
 
-class LateCORSMiddleware:
-    """Starlette's CORS with the origins of the settings, which are there only after the lifespan has
-    begun."""
+class _LateMiddleware:
+    """A middleware that is made by the settings, which are there only after the lifespan has begun."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -62,10 +68,18 @@ class LateCORSMiddleware:
             await self._app(scope, receive, send)
             return
         if self._inner is None:
-            self._inner = self._build(_resources(scope).settings.api.cors_origins)
+            self._inner = self._build(_resources(scope).settings.api)
         await self._inner(scope, receive, send)
 
-    def _build(self, origins: list[str]) -> ASGIApp:
+    def _build(self, settings: ApiSettings) -> ASGIApp:
+        raise NotImplementedError
+
+
+class LateCORSMiddleware(_LateMiddleware):
+    """Starlette's CORS with the origins of the settings."""
+
+    def _build(self, settings: ApiSettings) -> ASGIApp:
+        origins = settings.cors_origins
         if not origins:
             return self._app
         return _CORS(
@@ -91,6 +105,21 @@ class _CORS(CORSMiddleware):
         response = super().preflight_response(request_headers)
         response.raw_headers += safe_headers(response.raw_headers)
         return response
+
+
+class LateProxyMiddleware(_LateMiddleware):
+    """uvicorn's reading of `X-Forwarded-For`, with the proxies of the settings. What the connection itself
+    says stays to be known, as `addresses.py` needs it."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        set_peer(scope)
+        await super().__call__(scope, receive, send)
+
+    def _build(self, settings: ApiSettings) -> ASGIApp:
+        proxies = [str(one) for one in settings.trusted_proxies]
+        if not proxies:
+            return self._app
+        return cast(ASGIApp, ProxyHeadersMiddleware(cast(Any, self._app), proxies))
 
 
 class ObserveMiddleware:
@@ -196,12 +225,16 @@ class _Observation:
 
 
 class BodyLimitMiddleware:
-    """Refuses a body over its limit (413): at once when its length is declared, else while it streams in."""
+    """Refuses headers over their limit (431), and a body over its own (413): at once when its length is
+    declared, else while it streams in."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and _header_bytes(scope) > _resources(scope).settings.api.max_header_bytes:
+            await problem_response(Request(scope), _HEADERS)(scope, receive, send)
+            return
         if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
             await self._app(scope, receive, send)
             return
@@ -221,6 +254,11 @@ class BodyLimitMiddleware:
             return message
 
         await self._app(scope, receive_limited, send)
+
+
+def _header_bytes(scope: Scope) -> int:
+    named = sum(len(name) + len(value) for name, value in scope["headers"])
+    return named + len(scope["path"]) + len(scope["query_string"])
 
 
 def _too_large(limit: int) -> HTTPException:

@@ -13,6 +13,8 @@ ALWAYS: Final[RawHeaders] = (
 )
 # What says nothing of storing it is somebody's own.
 _UNSTORED: Final[RawHeaders] = (*ALWAYS, (b"cache-control", b"no-store"))
+# What a browser opens as a document that can run scripts.
+_PAGES: Final = (b"text/html", b"application/xhtml+xml", b"image/svg+xml", b"text/xml", b"application/xml")
 # A page that brings no policy of its own needs nothing and may do nothing.
 _POLICY: Final = POLICY.lower().encode()
 _STRICT: Final[RawHeaders] = (
@@ -29,7 +31,7 @@ def safe_headers(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
         if name == b"cache-control":
             added = ALWAYS
         elif name == b"content-type":
-            is_page = value.startswith(b"text/html")
+            is_page = value.lower().startswith(_PAGES)
         elif name == _POLICY:
             has_policy = True
     return (*added, *_STRICT) if is_page and not has_policy else added

@@ -1,6 +1,6 @@
 """Accounts: registering, logging in, staying logged in, logging out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -10,9 +10,10 @@ from little_monster.db.models.users import User
 from little_monster.db.repositories import refresh_tokens, users
 from little_monster.db.repositories import sessions as session_rows
 from little_monster.db.session import Session
-from little_monster.platform.errors import Conflict, Unauthenticated
+from little_monster.platform.errors import Conflict, RateLimited, Unauthenticated
 from little_monster.platform.origin import Origin
 from little_monster.platform.password_rules import require_good_password
+from little_monster.platform.rate_limits import digest_account
 from little_monster.platform.resources import Resources
 from little_monster.platform.security import Principal, digest_token, invalid_token, new_token
 from little_monster.platform.services import audit, second_factor, sessions
@@ -60,10 +61,12 @@ async def log_in(
     Raises:
         Unauthenticated: the address is unknown or the password wrong, and both cost and say the same; or
             only the second factor is missing (`totp_required`) or wrong.
-        RateLimited: the second factor was tried too often.
+        RateLimited: there were too many on this account from networks that it does not know, or the second
+            factor was tried too often.
     """
     async with resources.database.session(None) as session:
         login = await users.find_login(session, email)
+    await _limit_log_ins(resources, email, login.user_id if login else None, origin)
     # No connection is held while the hash is computed.
     right = await resources.passwords.verify(login.password_hash if login else None, password)
     if login is None or not right:
@@ -127,9 +130,37 @@ async def get_user(resources: Resources, principal: Principal) -> User:
     return user
 
 
+async def renewed(resources: Resources, principal: Principal) -> Principal:
+    """Return the principal with the role that the account has now. Raises as `get_user`."""
+    user = await get_user(resources, principal)
+    return replace(principal, role=user.role)
+
+
 async def _owner_of(resources: Resources, digest: bytes) -> UUID | None:
     async with resources.database.session(None) as session:
         return await refresh_tokens.find_owner(session, digest)
+
+
+async def _limit_log_ins(resources: Resources, email: str, user_id: UUID | None, origin: Origin) -> None:
+    """Count a log-in on an account from wherever, whether there is one or not.
+
+    What slows an attacker with many addresses must not lock out the user: from a network that the account has
+    logged in from, only the limit of that address counts. Who is logged in stays so in any case.
+
+    Raises:
+        RateLimited: there were too many in this minute.
+    """
+    limit = resources.settings.api.login_attempts_per_account_per_minute
+    decision = await resources.limiter.hit("account_attempts", digest_account(email), limit)
+    if decision is None or decision.allowed:
+        return
+    # Looked up for an unknown account too, so that it takes as long.
+    async with resources.database.session(user_id or new_id()) as session:
+        if await session_rows.knows_network(session, origin.address_prefix or ""):
+            return
+    raise RateLimited(
+        f"More than {limit} log-ins to this account in a minute.", retry_after_s=decision.reset_s
+    )
 
 
 async def _log_in(

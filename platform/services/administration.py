@@ -12,6 +12,7 @@ from little_monster.db.session import Session
 from little_monster.platform import permissions
 from little_monster.platform.errors import Forbidden
 from little_monster.platform.origin import Origin
+from little_monster.platform.rate_limits import REQUESTS
 from little_monster.platform.resources import Resources
 from little_monster.platform.security import Principal
 from little_monster.platform.services import audit
@@ -49,8 +50,9 @@ async def get_user(resources: Resources, principal: Principal, user_id: UUID) ->
 async def set_role(
     resources: Resources, principal: Principal, user_id: UUID, role: str, origin: Origin, *, check: Check
 ) -> ListedUser:
-    """Give somebody else a role, and return the account as it is then. One who loses a role has lost it at
-    once: the database asks for it, whatever their token says.
+    """Give somebody else a role, and return the account as it is then. It counts at once, whatever their
+    tokens say: the account is marked before the change is to be seen, and what a marked one may do is looked
+    up until the last of those tokens has expired.
 
     Raises:
         ProblemError: what `check` raises of the account as it is now.
@@ -62,6 +64,9 @@ async def set_role(
             before, outcome = await _set_role(session, user_id, role, origin, check)
             if outcome == "own":
                 raise Forbidden("Nobody changes their own role.", code="own_role")
+            if outcome == "changed":
+                lifetime = int(resources.tokens.lifetime.total_seconds())
+                await resources.limiter.mark(REQUESTS, str(user_id), lifetime)
             after = _found(await accounts.get(session, user_id))
     if outcome == "changed":
         details = {"from": before.role.value, "to": role}

@@ -33,6 +33,8 @@ class SecurityEvent(StrEnum):
     PASSWORD_RESET = "password_reset"
     TOKEN_CREATED = "token_created"
     TOKEN_REVOKED = "token_revoked"
+    IDENTITY_LINKED = "identity_linked"
+    IDENTITY_UNLINKED = "identity_unlinked"
     TOTP_ENABLED = "totp_enabled"
     TOTP_DISABLED = "totp_disabled"
     RECOVERY_CODE_USED = "recovery_code_used"

@@ -1,37 +1,25 @@
 """Comments: written, moderated before others see them, and looked through by moderators."""
 
-import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import structlog
-
 from little_monster.db.errors import RowRefused
-from little_monster.db.models.comments import Comment, ModerationStatus
+from little_monster.db.models.comments import Comment
+from little_monster.db.models.moderation_status import ModerationStatus
 from little_monster.db.repositories import comments
 from little_monster.db.session import Database, Session
-from little_monster.platform.errors import NotFound, Unavailable
+from little_monster.platform.errors import NotFound
 from little_monster.platform.permissions import MODERATOR, require_role
 from little_monster.platform.resources import Resources
 from little_monster.platform.security import Principal
+from little_monster.platform.services.moderation import Verdict, moderate
 from little_monster.platform.services.videos import no_video, require_video
 
 After = tuple[datetime, UUID] | None
 Check = Callable[[Comment], None]
 """Raises when a comment is not what the caller means to change."""
-
-_log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What moderation says of a text."""
-
-    status: ModerationStatus
-    reason: str | None = None
 
 
 async def create_comment(resources: Resources, author: UUID, video_id: UUID, text: str) -> Comment:
@@ -178,13 +166,5 @@ async def _judge(session: Session, comment: Comment, verdict: Verdict) -> None:
 
 
 async def _moderate(resources: Resources, text: str) -> Verdict:
-    """Return what moderation says; while it is away, that the comment waits for a moderator."""
-    try:
-        async with asyncio.timeout(resources.settings.content.moderation_timeout_s):
-            [result] = await resources.moderator.classify([text])
-    except (Unavailable, TimeoutError) as error:
-        _log.warning("comment_not_moderated", error=type(error).__name__)
-        return Verdict(ModerationStatus.PENDING)
-    if result.flagged:
-        return Verdict(ModerationStatus.FLAGGED, f"Automatic moderation: {', '.join(result.categories)}")
-    return Verdict(ModerationStatus.APPROVED)
+    timeout_s = resources.settings.content.moderation_timeout_s
+    return await moderate(resources.moderator, text, timeout_s=timeout_s)

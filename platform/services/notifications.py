@@ -22,6 +22,18 @@ async def list_notifications(
         return await notifications.list(session, limit=limit, after=after, unread=unread)
 
 
+async def read_notification(database: Database, owner: UUID, notification_id: UUID) -> Notification:
+    """Return the notification.
+
+    Raises:
+        NotFound: there is none, or it is somebody else's.
+    """
+    notification = await notifications.read(database, owner, notification_id)
+    if notification is None:
+        raise _no_notification()
+    return notification
+
+
 async def mark(
     database: Database, owner: UUID, notification_id: UUID, *, read: bool, check: Check
 ) -> Notification:
@@ -37,7 +49,7 @@ async def mark(
             check(notification)
             notification = await notifications.set_read(session, notification_id, read)
     if notification is None:
-        raise NotFound("There is no such notification.", code="notification_not_found")
+        raise _no_notification()
     return notification
 
 
@@ -45,3 +57,7 @@ async def mark_all(database: Database, owner: UUID) -> int:
     """Note that all notifications were read; return how many had not been."""
     async with database.session(owner) as session:
         return await notifications.read_all(session)
+
+
+def _no_notification() -> NotFound:
+    return NotFound("There is no such notification.", code="notification_not_found")

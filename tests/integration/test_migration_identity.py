@@ -3,7 +3,6 @@
 from uuid import UUID
 
 import asyncpg
-import pytest
 
 from little_monster.db import migrate
 from little_monster.db.base import new_id
@@ -13,21 +12,6 @@ _TOKEN = """
     INSERT INTO refresh_tokens (id, user_id, family_id, token_hash, expires_at, created_at, revoked_at)
     VALUES ($1::uuid, $2, $3, uuid_send($1::uuid), now() + interval '1 day', $4::timestamptz, $5::timestamptz)
 """
-
-
-@pytest.fixture(params=["superuser", "plain owner"])
-async def database(postgres, request) -> tuple[str, str]:
-    """The owner's URL and a superuser's of an empty database."""
-    name = await postgres.new_database()
-    if request.param == "superuser":
-        return postgres.url("postgres", name), postgres.url("postgres", name)
-    owner = f"owner_{name}"
-    admin = await asyncpg.connect(postgres.url("postgres", "postgres"))
-    await admin.execute(f"CREATE ROLE {owner} LOGIN")
-    await admin.execute(f"GRANT lm_system TO {owner}")
-    await admin.execute(f"ALTER DATABASE {name} OWNER TO {owner}")
-    await admin.close()
-    return postgres.url(owner, name), postgres.url("postgres", name)
 
 
 async def fill(url: str) -> tuple[UUID, UUID, UUID]:
@@ -49,8 +33,8 @@ async def fill(url: str) -> tuple[UUID, UUID, UUID]:
     return user_id, lasting, ended
 
 
-async def test_each_family_becomes_a_session(database):
-    owner_url, admin_url = database
+async def test_each_family_becomes_a_session(owned_database):
+    owner_url, admin_url = owned_database
     await migrate.upgrade(owner_url, APP_ROLE, revision="0003")
     user_id, lasting, ended = await fill(admin_url)
     await migrate.upgrade(owner_url, APP_ROLE, revision="0004")
@@ -68,8 +52,8 @@ async def test_each_family_becomes_a_session(database):
     await connection.close()
 
 
-async def test_back_and_forth(database):
-    owner_url, admin_url = database
+async def test_back_and_forth(owned_database):
+    owner_url, admin_url = owned_database
     await migrate.upgrade(owner_url, APP_ROLE, revision="0003")
     before = await catalogue(admin_url)
     await fill(admin_url)

@@ -29,6 +29,7 @@ from little_monster.db.repositories import (
     chat_messages,
     comments,
     document_chunks,
+    external_identities,
     jobs,
     notifications,
     planner_events,
@@ -38,6 +39,7 @@ from little_monster.db.repositories import (
     videos,
 )
 from little_monster.db.session import Database, Session
+from tests.fixtures.videos import show
 
 APP_ROLE = "lm_service"
 
@@ -100,7 +102,8 @@ async def fill_content(session: Session, user_id: UUID) -> None:
     comment = await comments.create(session, video_id=video.id, user_id=user_id, text="Bright")
     await comments.judge(session, comment, ModerationStatus.APPROVED)
     await ratings.put(session, video_id=video.id, user_id=user_id, stars=4)
-    changed = await videos.change(session, video.id, {"status": VideoStatus.PUBLIC})
+    await show(session, video.id)
+    changed = await videos.get(session, video.id)
     assert changed is not None
     assert (changed.comment_count, changed.rating_count, changed.rating_avg) == (1, 1, 4)
     await session.refresh(comment)
@@ -226,7 +229,8 @@ async def test_the_enums_have_the_labels_of_the_models(postgres):
     connection = await asyncpg.connect(postgres.owner_url)
     rows = await connection.fetch("""
         SELECT t.typname, array_agg(e.enumlabel::text ORDER BY e.enumsortorder) AS labels
-        FROM pg_type t JOIN pg_enum e ON e.enumtypid = t.oid GROUP BY t.typname
+        FROM pg_type t JOIN pg_enum e ON e.enumtypid = t.oid
+        WHERE t.typnamespace = 'public'::regnamespace GROUP BY t.typname
     """)
     await connection.close()
     kinds = {column.type for table in Base.metadata.tables.values() for column in table.columns}
@@ -292,4 +296,12 @@ async def works(app_url: str) -> None:
         assert document.chunk_count == 1
         assert await user_documents.delete(session, document.id)
         assert await document_chunks.list(session, document.id, limit=5) == []
+        await external_identities.create(
+            session, user_id=login.user_id, issuer="https://issuer.org", subject="7", email=None
+        )
+        assert await users.delete(session, login.user_id)
+    async with database.session(None) as session:
+        subject = await external_identities.find(session, "https://issuer.org", "7")
+    assert (subject.user_id, subject.barred) == (None, False)
+    assert subject.ended_at is not None
     await database.close()

@@ -1,195 +1,255 @@
-"""Every table, every command, as the owner of a row, as somebody else, and as nobody."""
+"""Every table, every command, as the owner of a row, another, nobody, a moderator and an admin.
 
+The matrix is made of `ROWS` (a row of each table, and of each state that decides who sees it) and `RULES`. A
+table of the database without a row fails.
+"""
+
+from dataclasses import dataclass
 from uuid import UUID
 
 import asyncpg
 import pytest
 
 from little_monster.db.base import Base, new_id
-from little_monster.db.policies import administration, content, definers, identity, planner, tenancy
+from little_monster.db.policies import (
+    administration,
+    content,
+    definers,
+    exports,
+    external_identities,
+    identity,
+    last_admin,
+    moderation,
+    planner,
+    queue,
+)
+from tests.fixtures.tenants import INSERTS, PARENTS, ROWS, STAFF, WHO, Tenants, open_tenants
 
-TENANT_TABLES = (*tenancy.TENANT_TABLES, *identity.TENANT_TABLES, *planner.TABLES)
-TABLES = ("users", *TENANT_TABLES)
-WHO = ("owner", "other", "nobody")
-# Tables with files of their own, where more than an owner and others is tried, and what crosses users.
-OTHER_TABLES = (*content.TABLES, identity.AUDIT_TABLE)
 FUNCTIONS = (
     *definers.FUNCTIONS,
     *content.FUNCTIONS,
     *identity.FUNCTIONS,
     *planner.FUNCTIONS,
     *administration.FUNCTIONS,
+    *queue.FUNCTIONS,
+    *external_identities.FUNCTIONS,
+    *last_admin.FUNCTIONS,
+    *moderation.FUNCTIONS,
+    *exports.FUNCTIONS,
 )
+TABLES = tuple(INSERTS)
+# Tables without an owner's column, which test_rls_queue.py and test_rls_identities.py try.
+APART = (*(f"queue.{table}" for table in queue.TABLES), external_identities.ENDED_TABLE)
+_EVERY_SCHEMA = "n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'"
 
-_INSERTS = {
-    "users": "(id, email, password_hash, display_name) VALUES ($1::uuid, $1::uuid::text, '', '')",
-    "refresh_tokens": "(id, user_id, family_id, token_hash, expires_at)"
-    " VALUES ($2::uuid, $1, $2::uuid, uuid_send($2::uuid), now())",
-    "user_documents": "(id, user_id, title, file_type, file_url, file_size, content_hash)"
-    " VALUES ($2, $1, '', 'pdf', '', 1, '')",
-    "document_chunks": "(id, user_id, document_id, chunk_index, content, content_hash, token_count,"
-    " start_offset, end_offset) VALUES ($2, $1, $3, random(1, 1000000), '', '', 1, 0, 1)",
-    "chat_conversations": "(id, user_id, title) VALUES ($2, $1, '')",
-    "chat_messages": "(id, user_id, conversation_id, role, content) VALUES ($2, $1, $3, 'user', '')",
-    "jobs": "(id, user_id, kind) VALUES ($2, $1, 'test')",
-    "sessions": "(id, user_id) VALUES ($2, $1)",
-    "email_codes": "(id, user_id, purpose, email, code_hash, expires_at)"
-    " VALUES ($2::uuid, $1, 'verify_email', '', uuid_send($2::uuid), now())",
-    "personal_access_tokens": "(id, user_id, name, scopes, token_hash)"
-    " VALUES ($2::uuid, $1, '', '{read}', uuid_send($2::uuid))",
-    # There is one a user.
-    "totp_credentials": "(id, user_id, secret) VALUES ($2, $1, '')"
-    " ON CONFLICT (user_id) DO UPDATE SET secret = ''",
-    "recovery_codes": "(id, user_id, code_hash) VALUES ($2::uuid, $1, uuid_send($2::uuid))",
-    "planner_events": "(id, user_id, title, start_date, end_date, uid)"
-    " VALUES ($2::uuid, $1, '', now(), now(), $2::uuid::text)",
-    "notifications": "(id, user_id, kind, title) VALUES ($2, $1, 'test', '')",
-    "calendar_feeds": "(id, user_id, token_hash) VALUES ($2::uuid, $1, uuid_send($2::uuid))",
+NONE: frozenset[str] = frozenset()
+OWN, ALL = frozenset({"owner"}), frozenset(WHO)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Who may do what with a row of the owner's; None where no service has the right at all. `insert` is who
+    may make one that is the owner's."""
+
+    select: frozenset[str] = OWN
+    insert: frozenset[str] = OWN
+    update: frozenset[str] | None = OWN
+    delete: frozenset[str] | None = OWN
+
+
+PRIVATE = Rule()
+STAFF_TOO = Rule(select=OWN | STAFF, update=OWN | STAFF, delete=OWN | STAFF)
+FOR_ALL = Rule(select=ALL, update=OWN | STAFF, delete=OWN | STAFF)
+# Of each table, and of rows that are not as the others of theirs.
+RULES = {
+    "audit_events": Rule(update=None, delete=None),
+    "videos": STAFF_TOO,
+    "comments": STAFF_TOO,
+    "public video": FOR_ALL,
+    "approved comment": FOR_ALL,
+    # Nobody comments on or rates what they do not see; what they said before stays their own.
+    "comment out of sight": Rule(OWN | STAFF, NONE, OWN | STAFF, OWN | STAFF),
+    "rating out of sight": Rule(OWN, NONE, NONE, NONE),
 }
-_PARENTS = {"document_chunks": "user_documents", "chat_messages": "chat_conversations"}
-_CHANGES = dict.fromkeys(TENANT_TABLES, "user_id = user_id") | {"users": "display_name = 'changed'"}
+CHANGES = {
+    "users": "display_name = 'changed'",
+    "audit_events": "kind = 'changed'",
+    "videos": "title = 'changed'",
+    "comments": "is_hidden = is_hidden",
+    "ratings": "stars = 1",
+}
 
 
-class Tenants:
-    """Two users, one of whom owns a row in every table; `run` tries a statement and leaves nothing behind."""
-
-    def __init__(self, app: asyncpg.Connection) -> None:
-        self.app = app
-        self.users: dict[str, UUID | None] = {"owner": new_id(), "other": new_id(), "nobody": None}
-        self.rows = {table: new_id() for table in TENANT_TABLES}
-        self.rows["users"] = self.users["owner"]
-
-    async def fill(self) -> None:
-        async with self.app.transaction():
-            await self.become("other")
-            await self.insert("users", self.users["other"], self.users["other"])
-        async with self.app.transaction():
-            await self.become("owner")
-            for table in TABLES:
-                await self.insert(table, self.users["owner"], self.rows[table])
-
-    async def become(self, who: str) -> None:
-        user = self.users[who]
-        if user is not None:
-            await self.app.execute(f"SET LOCAL app.user_id = '{user}'")
-
-    async def insert(self, table: str, user: UUID, row: UUID) -> str:
-        parent = self.rows.get(_PARENTS.get(table, ""))
-        values = [user] if table == "users" else [user, row, parent] if parent else [user, row]
-        return await self.app.execute(f"INSERT INTO {table} {_INSERTS[table]}", *values)
-
-    async def run(self, who: str, statement: str, *values: object) -> str:
-        transaction = self.app.transaction()
-        await transaction.start()
-        try:
-            await self.become(who)
-            return await self.app.execute(statement, *values)
-        finally:
-            await transaction.rollback()
+def rule_of(row: str) -> Rule:
+    return RULES.get(row, RULES.get(ROWS[row][0], PRIVATE))
 
 
 @pytest.fixture(scope="module")
 async def tenants(postgres):
-    app = await asyncpg.connect(postgres.app_url)
-    tenants = Tenants(app)
-    await tenants.fill()
-    yield tenants
-    await app.close()
+    async with open_tenants(postgres) as tenants:
+        yield tenants
 
 
-@pytest.mark.parametrize("who", WHO)
-@pytest.mark.parametrize("table", TABLES)
-async def test_select(tenants, table, who):
-    found = await tenants.run(who, f"SELECT FROM {table} WHERE id = $1", tenants.rows[table])
-    assert found == ("SELECT 1" if who == "owner" else "SELECT 0")
+matrix = [pytest.mark.parametrize("who", WHO), pytest.mark.parametrize("row", ROWS)]
 
 
-@pytest.mark.parametrize("table", TABLES)
-async def test_nobody_sees_any_row(tenants, table):
-    assert await tenants.run("nobody", f"SELECT FROM {table}") == "SELECT 0"
+def every_cell(test):
+    for mark in matrix:
+        test = mark(test)
+    return test
 
 
-@pytest.mark.parametrize("who", WHO)
-@pytest.mark.parametrize("table", TABLES)
-async def test_update(tenants, table, who):
-    statement = f"UPDATE {table} SET {_CHANGES[table]} WHERE id = $1"
-    changed = await tenants.run(who, statement, tenants.rows[table])
-    assert changed == ("UPDATE 1" if who == "owner" else "UPDATE 0")
-
-
-@pytest.mark.parametrize("who", WHO)
-@pytest.mark.parametrize("table", TABLES)
-async def test_delete(tenants, table, who):
-    deleted = await tenants.run(who, f"DELETE FROM {table} WHERE id = $1", tenants.rows[table])
-    assert deleted == ("DELETE 1" if who == "owner" else "DELETE 0")
-
-
-@pytest.mark.parametrize("who", WHO)
-@pytest.mark.parametrize("table", TENANT_TABLES)
-async def test_insert(tenants, table, who):
-    """A row of the owner can be made by nobody else."""
-    transaction = tenants.app.transaction()
-    await transaction.start()
-    try:
-        await tenants.become(who)
-        if who == "owner":
-            assert await tenants.insert(table, tenants.users["owner"], new_id()) == "INSERT 0 1"
-        else:
-            with pytest.raises(asyncpg.InsufficientPrivilegeError, match="row-level security"):
-                await tenants.insert(table, tenants.users["owner"], new_id())
-    finally:
-        await transaction.rollback()
-
-
-@pytest.mark.parametrize("who", WHO)
-async def test_insert_users(tenants, who):
-    """An account is made by its own new user, and as a student."""
-    new = new_id()
-    statement = f"INSERT INTO users {_INSERTS['users']}"
-    with pytest.raises(asyncpg.InsufficientPrivilegeError):
-        await tenants.run(who, statement, new)
-    tenants.users["newcomer"] = new
-    assert await tenants.run("newcomer", statement, new) == "INSERT 0 1"
-    with pytest.raises(asyncpg.InsufficientPrivilegeError):
-        await tenants.run(
-            "newcomer", statement.replace("display_name)", "display_name, role)")[:-1] + ", 'admin')", new
-        )
-
-
-async def test_nobody_gives_themselves_a_role(tenants):
-    with pytest.raises(asyncpg.InsufficientPrivilegeError):
-        await tenants.run("owner", "UPDATE users SET role = 'admin'")
-
-
-@pytest.mark.parametrize("table", TENANT_TABLES)
-async def test_a_row_cannot_be_given_away(tenants, table):
-    with pytest.raises((asyncpg.InsufficientPrivilegeError, asyncpg.ForeignKeyViolationError)):
-        await tenants.run("owner", f"UPDATE {table} SET user_id = $1", tenants.users["other"])
-
-
-@pytest.mark.parametrize("table", list(_PARENTS))
-async def test_a_row_cannot_hang_on_somebody_elses_parent(tenants, table):
-    transaction = tenants.app.transaction()
-    await transaction.start()
-    try:
-        await tenants.become("other")
-        with pytest.raises(asyncpg.ForeignKeyViolationError):
-            await tenants.insert(table, tenants.users["other"], new_id())
-    finally:
-        await transaction.rollback()
-
-
-async def test_every_table_forces_row_level_security(postgres):
+async def test_every_table_of_the_database_is_tried(postgres):
+    """And every one of them enables and forces row level security."""
     owner = await asyncpg.connect(postgres.owner_url)
-    query = """
-        SELECT relname, relrowsecurity AND relforcerowsecurity FROM pg_class
-        WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace AND relname <> 'alembic_version'
-    """
-    forced = dict(await owner.fetch(query))
+    found = await owner.fetch(f"""
+        SELECT c.oid::regclass::text AS name, c.relrowsecurity AND c.relforcerowsecurity AS forced
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.relkind IN ('r', 'p', 'f', 'm', 'v') AND {_EVERY_SCHEMA} AND c.relname <> 'alembic_version'
+    """)
     await owner.close()
-    tables = (*TABLES, *OTHER_TABLES)
-    assert forced == dict.fromkeys(tables, True)
-    assert set(Base.metadata.tables) == set(tables)
+    assert {row["name"]: row["forced"] for row in found} == dict.fromkeys((*TABLES, *APART), True)
+    assert {table for table, _ in ROWS.values()} == set(TABLES)
+    assert set(Base.metadata.tables) == {*TABLES, external_identities.ENDED_TABLE}
+    assert set(RULES) <= {*TABLES, *ROWS}
+
+
+@every_cell
+async def test_select(tenants, row, who):
+    found = await tenants.run(who, f"SELECT FROM {ROWS[row][0]} WHERE id = $1", tenants.rows[row])
+    assert found == f"SELECT {int(who in rule_of(row).select)}"
+
+
+@every_cell
+async def test_update(tenants, row, who):
+    table = ROWS[row][0]
+    statement = f"UPDATE {table} SET {CHANGES.get(table, 'user_id = user_id')} WHERE id = $1"
+    await expect(tenants, who, "UPDATE", rule_of(row).update, statement, tenants.rows[row])
+
+
+@every_cell
+async def test_delete(tenants, row, who):
+    statement = f"DELETE FROM {ROWS[row][0]} WHERE id = $1"
+    await expect(tenants, who, "DELETE", rule_of(row).delete, statement, tenants.rows[row])
+
+
+async def expect(
+    tenants: Tenants, who: str, command: str, allowed: frozenset[str] | None, statement: str, row: UUID
+) -> None:
+    if allowed is None:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="permission denied"):
+            await tenants.run(who, statement, row)
+    else:
+        assert await tenants.run(who, statement, row) == f"{command} {int(who in allowed)}"
+
+
+@every_cell
+async def test_insert(tenants, row, who):
+    """A row of the owner's is made by nobody else, whatever role they have."""
+    table, state = ROWS[row]
+    if table == "users":
+        # An account is made by its own new user.
+        newcomer = new_id()
+        if who == "owner":
+            tenants.users["newcomer"] = newcomer
+        who = "newcomer" if who == "owner" else who
+        insertion = tenants.insertion("users", newcomer, None)
+    else:
+        insertion = tenants.insertion(table, tenants.users["owner"], new_id(), state.get("parent"))
+    if who in rule_of(row).insert or who == "newcomer":
+        assert await tenants.run(who, *insertion) == "INSERT 0 1"
+    else:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="row-level security"):
+            await tenants.run(who, *insertion)
+
+
+@pytest.mark.parametrize("who", [who for who in WHO if who != "nobody"])
+@pytest.mark.parametrize("table", [table for table in TABLES if table not in PARENTS and table != "users"])
+async def test_everybody_makes_rows_of_their_own(tenants, table, who):
+    assert await tenants.run(who, *tenants.insertion(table, tenants.users[who], new_id())) == "INSERT 0 1"
+
+
+@pytest.mark.parametrize("table", TABLES)
+async def test_nobody_sees_a_row_that_is_not_for_all(tenants, table):
+    seen = sum(1 for row in ROWS if ROWS[row][0] == table and "nobody" in rule_of(row).select)
+    rows = [tenants.rows[row] for row in ROWS if ROWS[row][0] == table]
+    found = await tenants.run("nobody", f"SELECT FROM {table} WHERE id = ANY ($1)", rows)
+    assert found == f"SELECT {seen}"
+    if not seen:
+        assert await tenants.run("nobody", f"SELECT FROM {table}") == "SELECT 0"
+
+
+async def test_an_account_begins_as_a_student(tenants):
+    tenants.users["newcomer"] = new_id()
+    statement, new = tenants.insertion("users", tenants.users["newcomer"], None)
+    as_admin = statement.replace("display_name)", "display_name, role)")[:-1] + ", 'admin')"
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await tenants.run("newcomer", as_admin, new)
+
+
+@pytest.mark.parametrize("who", WHO)
+async def test_nobody_gives_a_role(tenants, who):
+    with pytest.raises(asyncpg.InsufficientPrivilegeError, match="permission denied"):
+        await tenants.run(who, "UPDATE users SET role = 'admin'")
+
+
+@pytest.mark.parametrize("table", [table for table in TABLES if table != "users"])
+async def test_a_row_cannot_be_given_away(tenants, table):
+    owner = "created_by" if table == "videos" else "user_id"
+    with pytest.raises((asyncpg.InsufficientPrivilegeError, asyncpg.ForeignKeyViolationError)):
+        await tenants.run("owner", f"UPDATE {table} SET {owner} = $1", tenants.users["other"])
+
+
+@pytest.mark.parametrize("table", ["document_chunks", "chat_messages"])
+async def test_a_row_cannot_hang_on_somebody_elses_parent(tenants, table):
+    with pytest.raises(asyncpg.ForeignKeyViolationError):
+        await tenants.run("other", *tenants.insertion(table, tenants.users["other"], new_id()))
+
+
+async def test_the_roles_of_services_own_nothing_and_bypass_nothing(postgres):
+    """Neither the role that they log in as, nor any that it is a member of, nor the one that owns the
+    functions."""
+    owner = await asyncpg.connect(postgres.owner_url)
+    app = postgres.app_url.partition("://")[2].partition(":")[0]
+    roles = await owner.fetch(
+        "SELECT rolname, rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolreplication, rolcanlogin"
+        " FROM pg_roles WHERE rolname = 'lm_system' OR pg_has_role($1, oid, 'MEMBER')",
+        app,
+    )
+    owned = await owner.fetch(
+        """
+        SELECT s.classid::regclass::text, s.objid FROM pg_shdepend s JOIN pg_roles r ON r.oid = s.refobjid
+        WHERE s.refclassid = 'pg_authid'::regclass AND s.deptype = 'o'
+            AND pg_has_role($1, r.oid, 'MEMBER')
+        """,
+        app,
+    )
+    tables_of_system = await owner.fetchval(
+        "SELECT count(*) FROM pg_class WHERE relowner = 'lm_system'::regrole"
+    )
+    await owner.close()
+    assert {role["rolname"] for role in roles} == {app, "lm_app", "lm_system"}
+    for role in roles:
+        assert not any(value for name, value in role.items() if name not in ("rolname", "rolcanlogin"))
+        assert role["rolcanlogin"] is (role["rolname"] == app)
+    assert owned == []
+    assert tables_of_system == 0
+
+
+async def test_every_policy_is_for_a_role_of_ours(postgres):
+    owner = await asyncpg.connect(postgres.owner_url)
+    policies = await owner.fetch("SELECT tablename, roles::text[] AS roles, permissive FROM pg_policies")
+    open_to_all = await owner.fetch(f"""
+        SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, aclexplode(c.relacl) a
+        WHERE a.grantee = 0 AND {_EVERY_SCHEMA}
+    """)
+    await owner.close()
+    assert {table["tablename"] for table in policies} == {
+        *TABLES,
+        *(name.rpartition(".")[2] for name in APART),
+    }
+    assert {role for policy in policies for role in policy["roles"]} == {"lm_app", "lm_system"}
+    assert open_to_all == []
 
 
 async def test_the_definer_functions_are_those_of_the_list(postgres):
@@ -222,7 +282,6 @@ async def test_the_services_role_cannot_become_another(postgres):
 
 async def test_the_user_is_asked_for_once_a_statement(tenants):
     """An InitPlan, not a filter that calls the function for each row."""
-    async with tenants.app.transaction():
-        await tenants.become("owner")
-        plan = "\n".join(row[0] for row in await tenants.app.fetch("EXPLAIN SELECT * FROM document_chunks"))
+    async with tenants.acting("owner") as connection:
+        plan = "\n".join(row[0] for row in await connection.fetch("EXPLAIN SELECT * FROM document_chunks"))
     assert "InitPlan" in plan

@@ -1,4 +1,4 @@
-"""The audit trail: whose account it is about may add and read, and nobody may change what happened."""
+"""The audit trail beyond what `test_rls.py` tries: what belongs to nobody, and what outlives an account."""
 
 from uuid import UUID
 
@@ -33,27 +33,10 @@ async def run(app: asyncpg.Connection, who: UUID | None, statement: str, *values
         return await app.execute(statement, *values)
 
 
-@pytest.mark.parametrize("who", ["owner", "other", "nobody"])
-async def test_select(app, user_id, event_id, who):
-    user = {"owner": user_id, "other": new_id(), "nobody": None}[who]
-    found = await run(app, user, "SELECT FROM audit_events WHERE id = $1", event_id)
-    assert found == ("SELECT 1" if who == "owner" else "SELECT 0")
-
-
-@pytest.mark.parametrize("who", ["owner", "other", "nobody"])
-@pytest.mark.parametrize("statement", ["UPDATE audit_events SET kind = ''", "DELETE FROM audit_events"])
-async def test_nobody_changes_what_happened(app, user_id, event_id, who, statement):
-    user = {"owner": user_id, "other": new_id(), "nobody": None}[who]
-    with pytest.raises(asyncpg.InsufficientPrivilegeError):
-        await run(app, user, f"{statement} WHERE id = $1", event_id)
-    with pytest.raises(asyncpg.InsufficientPrivilegeError):
-        await run(app, user, "TRUNCATE audit_events")
-
-
-async def test_nobody_adds_to_the_trail_of_somebody_else(app, user_id):
-    for who in (new_id(), None):
-        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="row-level security"):
-            await run(app, who, _INSERT, new_id(), user_id)
+async def test_nobody_empties_the_trail(app, user_id):
+    for user in (user_id, None):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await run(app, user, "TRUNCATE audit_events")
 
 
 async def test_only_nobody_adds_what_belongs_to_nobody(app, user_id):

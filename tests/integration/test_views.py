@@ -1,6 +1,8 @@
 """Views are counted in Redis and added to the videos in batches, each once."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
@@ -13,8 +15,10 @@ from little_monster.db.base import new_id
 from little_monster.db.errors import DatabaseUnavailable
 from little_monster.db.models import Difficulty, Subject
 from little_monster.db.repositories import videos
+from little_monster.db.transactions import number_of
+from little_monster.platform.http.app import create_app
 from little_monster.platform.services import views
-from little_monster.platform.services.views import count_view, flush_forever, flush_views
+from little_monster.platform.services.views import count_view, flush_forever, flush_last, flush_views
 from little_monster.platform.settings import Settings
 
 
@@ -141,3 +145,88 @@ async def test_the_ingress_flushes_by_itself_and_survives_failures(
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert failures == 2
+
+
+@pytest.mark.parametrize("cut", ["before", "after"])
+async def test_a_flush_that_is_cut_adds_each_view_once(
+    resources, database, redis, user_id, video_id, monkeypatch, cut
+):
+    """Just before its commit, and just after it."""
+    for _ in range(3):
+        await count_view(redis, video_id)
+    hset, delete = redis.hset, redis.delete
+
+    async def cut_before(name: str, *args: Any, **kwargs: Any) -> Any:
+        done = await hset(name, *args, **kwargs)
+        if name == views.BATCH:
+            raise asyncio.CancelledError
+        return done
+
+    async def cut_after(*names: str) -> Any:
+        if views.BATCH in names:
+            raise asyncio.CancelledError
+        return await delete(*names)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(redis, *(("hset", cut_before) if cut == "before" else ("delete", cut_after)))
+        with pytest.raises(asyncio.CancelledError):
+            await flush_views(resources)
+    assert await views_of(database, user_id, video_id) == (0 if cut == "before" else 3)
+    await count_view(redis, video_id)
+    await flush_last(resources)
+    assert await views_of(database, user_id, video_id) == 4
+    assert await redis.exists(views.COUNTS, views.BATCH) == 0
+
+
+async def test_a_flush_whose_transaction_still_runs_is_waited_for(
+    resources, database, redis, user_id, video_id
+):
+    await count_view(redis, video_id)
+    await redis.rename(views.COUNTS, views.BATCH)
+    async with database.session(None) as slow:
+        await videos.add_views(slow, {video_id: 1})
+        await redis.hset(views.BATCH, views.WRITER, await number_of(slow))
+        assert await flush_views(resources) == 0
+        assert await redis.exists(views.BATCH) == 1
+    await flush_last(resources)
+    assert await views_of(database, user_id, video_id) == 1
+
+
+async def test_a_transaction_of_another_server_added_nothing_here(
+    resources, database, redis, user_id, video_id
+):
+    await redis.hset(views.BATCH, mapping={str(video_id): 2, views.WRITER: "999999999999"})
+    assert await flush_views(resources) == 2
+    assert await views_of(database, user_id, video_id) == 2
+
+
+async def test_views_are_added_when_the_process_stops(resources, database, redis, user_id, video_id):
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Any]:
+        yield resources
+
+    resources.passwords = SimpleNamespace(warm_up=lambda: asyncio.sleep(0))
+    resources.settings = Settings(_env_file=None, content={"view_flush_s": 3600})
+    app = create_app(opened)
+    async with app.router.lifespan_context(app):
+        await asyncio.gather(*(count_view(redis, video_id) for _ in range(5)))
+        assert await views_of(database, user_id, video_id) == 0
+    assert await views_of(database, user_id, video_id) == 5
+    assert await redis.exists(views.COUNTS, views.BATCH) == 0
+
+
+async def test_a_process_stops_without_redis_and_without_the_database(resources, redis, monkeypatch):
+    async def fail(*_args: Any) -> int:
+        raise DatabaseUnavailable("away")
+
+    monkeypatch.setattr(views, "flush_views", fail)
+    await flush_last(resources)
+
+    async def hang(*_args: Any) -> int:
+        await asyncio.sleep(60)
+        return 0
+
+    monkeypatch.setattr(views, "flush_views", hang)
+    monkeypatch.setattr(views, "STOP_S", 0.05)
+    async with asyncio.timeout(1):
+        await flush_last(resources)

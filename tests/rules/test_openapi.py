@@ -15,6 +15,7 @@ WITHOUT_TAG = {
     # against it.
     "/api/v1/auth/sessions/{session_id}",
     "/api/v1/auth/tokens/{token_id}",
+    "/api/v1/auth/identities/{identity_id}",
     "/api/v1/planner/feeds/{feed_id}",
     # Never changes, and each download stands in the trail.
     "/api/v1/users/{user_id}/export/{export_id}",

@@ -85,6 +85,7 @@ def stack(request: pytest.FixtureRequest, data_folder: Path) -> Iterator[Running
         "LM_RUNTIME__PORT_OFFSET": str(PORT_OFFSET),
         "LM_API__URL": f"http://127.0.0.1:{8000 + PORT_OFFSET}",
         "LM_API__LOGIN_ATTEMPTS_PER_MINUTE": "1000",
+        "LM_API__LOGIN_ATTEMPTS_PER_ACCOUNT_PER_MINUTE": "1000",
         "LM_API__REQUESTS_PER_MINUTE": "100000",
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
         "XDG_CONFIG_HOME": str(data_folder / "config"),

@@ -1,5 +1,6 @@
 """What children find in their environment, and where the parts of a stack keep their things."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,7 +14,7 @@ from little_monster.platform.embedded.ports import Ports
 from little_monster.platform.embedded.ray import Ray, read_profile
 from little_monster.platform.embedded.stack import Stack
 from little_monster.platform.errors import ConfigurationError
-from little_monster.platform.settings import RuntimeSettings, Settings
+from little_monster.platform.settings import RuntimeSettings, Settings, load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +43,25 @@ def test_settings_that_differ_come_back_as_they_were_read(monkeypatch: pytest.Mo
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     assert settings_environment(Settings()) == given
+
+
+def test_lists_come_back_as_they_were_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    issuer = {"issuer": "https://old.supabase.co/auth/v1", "audience": "a", "algorithms": ["HS256"]}
+    given = {
+        "LM_AUTH__ISSUERS": json.dumps([{**issuer, "secret": "s" * 32, "trust_email": True}]),
+        "LM_API__TRUSTED_PROXIES": '["10.0.0.0/8", "::1/128"]',
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings()
+    found = settings_environment(settings)
+    assert found.keys() == given.keys()
+    for name, value in found.items():
+        monkeypatch.setenv(name, value)
+    assert load_settings() == settings
+    secret = settings.auth.issuers[0].secret
+    assert secret is not None
+    assert secret.get_secret_value() == "s" * 32
 
 
 def test_the_owner_of_the_tables_is_told_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,6 @@
 import io
 import json
 import logging
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -70,7 +69,8 @@ def test_redact_text(text: str, expected: str) -> None:
     assert redact_text(text) == expected
 
 
-def test_redaction_of_a_long_text_is_quick() -> None:
-    started = time.perf_counter()
-    redact_text("a" * 1_000_000 + " @ ")
-    assert time.perf_counter() - started < 2
+@pytest.mark.timeout(60)
+def test_redaction_reads_a_long_text_once() -> None:
+    """A pattern that began again at each letter would take hours; the limit ends the test."""
+    text = "a" * 1_000_000 + " @ "
+    assert redact_text(text) == text

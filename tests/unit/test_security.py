@@ -1,3 +1,4 @@
+import asyncio
 import time
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -32,6 +33,7 @@ async def test_verify() -> None:
     assert not await hasher.verify(encoded, "wrong horse")
     assert not await hasher.verify(None, "correct horse")
     assert not await hasher.verify("not a hash", "correct horse")
+    assert not await hasher.verify("", "")
 
 
 async def test_unknown_user_costs_as_much_as_a_wrong_password() -> None:
@@ -41,7 +43,30 @@ async def test_unknown_user_costs_as_much_as_a_wrong_password() -> None:
     # The best of several, as other work on the machine only adds time.
     wrong = min([await _seconds(hasher, encoded) for _ in range(7)])
     unknown = min([await _seconds(hasher, None) for _ in range(7)])
+    without = min([await _seconds(hasher, "") for _ in range(7)])
     assert 0.5 < unknown / wrong < 2
+    assert 0.5 < without / wrong < 2
+
+
+async def test_no_more_hashes_at_once_than_there_is_memory_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    hasher, running, most = PasswordHasher(2), 0, 0
+
+    def matches(_encoded: str, _password: str) -> bool:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        time.sleep(0.02)
+        running -= 1
+        return True
+
+    monkeypatch.setattr(hasher, "_matches", matches)
+    started = time.perf_counter()
+    verifying = asyncio.gather(*(hasher.verify("hash", "password") for _ in range(10)))
+    await asyncio.sleep(0)
+    # Not in the event loop.
+    assert time.perf_counter() - started < 0.02
+    assert await verifying == [True] * 10
+    assert most == 2
 
 
 def test_refresh_tokens_are_random_and_kept_as_a_digest() -> None:

@@ -7,7 +7,7 @@ from little_monster.db import queue as tables
 from little_monster.db.policies import former_queue, queue
 
 revision = "0009"
-down_revision = "0005"
+down_revision = "0008"
 
 _ENQUEUE_WAITING = """
     WITH made AS (
@@ -20,13 +20,20 @@ _ENQUEUE_WAITING = """
     FROM made WHERE jobs.id = made.dedupe_key::uuid
 """
 
+# One that runs is taken from its worker, as after an outage.
+_LEAVE_QUEUE = """
+    UPDATE jobs
+    SET run_after = q.execute_after, leased_until = CASE WHEN jobs.status = 'running' THEN now() END
+    FROM queue.pgqueuer q WHERE q.id = jobs.queue_id
+"""
+
 
 def upgrade() -> None:
     """Make the tables, and let what waits or runs wait there."""
     for statement in (*former_queue.drop(), *tables.install()):
         op.execute(statement)
     op.add_column("jobs", sa.Column("queue_id", sa.BigInteger(), nullable=True))
-    _as_owner_of_all(_ENQUEUE_WAITING)
+    _over_all_rows(_ENQUEUE_WAITING)
     op.drop_index("jobs_queued_idx", table_name="jobs")
     op.drop_index("jobs_running_idx", table_name="jobs")
     op.drop_column("jobs", "run_after")
@@ -50,7 +57,7 @@ def downgrade() -> None:
     time = sa.TIMESTAMP(timezone=True)
     op.add_column("jobs", sa.Column("run_after", time, server_default=sa.text("now()"), nullable=False))
     op.add_column("jobs", sa.Column("leased_until", time, nullable=True))
-    _as_owner_of_all("UPDATE jobs SET leased_until = now() WHERE status = 'running'")
+    _over_all_rows(_LEAVE_QUEUE)
     op.drop_column("jobs", "queue_id")
     for name, column, status in (
         ("jobs_queued_idx", "run_after", "queued"),
@@ -62,8 +69,11 @@ def downgrade() -> None:
         op.execute(statement)
 
 
-def _as_owner_of_all(statement: str) -> None:
-    """Run a statement over all rows, which forced row level security hides from their table's owner."""
-    op.execute("ALTER TABLE jobs NO FORCE ROW LEVEL SECURITY")
+def _over_all_rows(statement: str) -> None:
+    """Run a statement over all rows, which forced row level security hides from their tables' owner, and
+    leave no trace of it in `updated_at`."""
+    op.execute("ALTER TABLE jobs NO FORCE ROW LEVEL SECURITY, DISABLE TRIGGER touch_updated_at")
+    op.execute("ALTER TABLE queue.pgqueuer NO FORCE ROW LEVEL SECURITY")
     op.execute(statement)
-    op.execute("ALTER TABLE jobs FORCE ROW LEVEL SECURITY")
+    op.execute("ALTER TABLE queue.pgqueuer FORCE ROW LEVEL SECURITY")
+    op.execute("ALTER TABLE jobs FORCE ROW LEVEL SECURITY, ENABLE TRIGGER touch_updated_at")

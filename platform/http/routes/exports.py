@@ -5,7 +5,7 @@ from uuid import UUID
 from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 
-from little_monster.platform.errors import Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated
+from little_monster.platform.errors import Conflict, Forbidden, Gone, InvalidInput, NotFound, Unauthenticated
 from little_monster.platform.http.dependencies import LoggedInUser, OriginDep, ResourcesDep
 from little_monster.platform.http.exception_handlers import problem_responses
 from little_monster.platform.http.links import link
@@ -50,12 +50,12 @@ async def request_export(
             "description": "The zip.",
             "content": {_ZIP: {"schema": {"type": "string", "format": "binary"}}},
         },
-        **problem_responses(Unauthenticated, Forbidden, NotFound, Conflict, InvalidInput),
+        **problem_responses(Unauthenticated, Forbidden, NotFound, Conflict, Gone, InvalidInput),
     },
 )
 async def download_export(
     export_id: UUID, owner: Owner, _logged_in: LoggedInUser, origin: OriginDep, resources: ResourcesDep
 ) -> StreamingResponse:
-    """Download the file that a job has written; `export_id` is the id of that job."""
+    """Download the file that a job has written; `export_id` is the id of that job, which says until when."""
     parts = await exports.open_export(resources, owner.user_id, export_id, origin)
     return StreamingResponse(parts, media_type=_ZIP, headers=_FILE)

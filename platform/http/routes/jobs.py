@@ -72,7 +72,7 @@ async def get_job(
     job = await jobs.get_job(resources, user, job_id)
     view = JobView.of(job)
     # The ETA moves although the row does not.
-    show(request, response, tag_of(job.updated_at, view.eta_seconds))
+    show(request, response, tag_of(job.updated_at, view.eta_seconds, "file" in view.links))
     return view
 
 

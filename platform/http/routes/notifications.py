@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from little_monster.db.models.notifications import Notification
 from little_monster.platform.errors import InvalidInput, NotFound, PreconditionFailed, Unauthenticated
 from little_monster.platform.http.dependencies import CurrentUser, ResourcesDep
-from little_monster.platform.http.etags import if_match, tag_of
+from little_monster.platform.http.etags import NOT_MODIFIED, if_match, show, tag_of
 from little_monster.platform.http.exception_handlers import problem_responses
 from little_monster.platform.http.pagination import Listing, PageDep, listing
 from little_monster.platform.http.schemas.notifications import (
@@ -47,6 +47,20 @@ async def list_notifications(
 async def read_all(user: CurrentUser, resources: ResourcesDep) -> ReadAllView:
     """Note that all notifications were read."""
     return ReadAllView(read=await notifications.mark_all(resources.database, user.user_id))
+
+
+@router.get(
+    "/{notification_id}",
+    summary="Show a notification",
+    responses={**NOT_MODIFIED, **problem_responses(Unauthenticated, NotFound, InvalidInput)},
+)
+async def get_notification(
+    notification_id: UUID, request: Request, response: Response, user: CurrentUser, resources: ResourcesDep
+) -> NotificationView:
+    """Show a notification; that leaves it unread."""
+    notification = await notifications.read_notification(resources.database, user.user_id, notification_id)
+    show(request, response, _tag(notification))
+    return NotificationView.of(notification)
 
 
 @router.patch(

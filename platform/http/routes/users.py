@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Header, Path, Request, Response
 
 from little_monster.db.models.users import User
 from little_monster.platform.errors import (
+    Conflict,
     Forbidden,
     InvalidInput,
     NotFound,
@@ -78,7 +79,9 @@ async def change_user(
     "/{user_id}",
     status_code=204,
     summary="Delete one's own account",
-    responses=problem_responses(Unauthenticated, Forbidden, NotFound, InvalidInput, PreconditionFailed),
+    responses=problem_responses(
+        Unauthenticated, Forbidden, NotFound, Conflict, InvalidInput, PreconditionFailed
+    ),
 )
 async def delete_user(
     request: Request,

@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request, Response
 
 from little_monster.db.models.user_documents import Subject
-from little_monster.db.models.videos import Difficulty, Video, VideoStatus
+from little_monster.db.models.videos import Difficulty, VideoStatus
 from little_monster.db.repositories.videos import Listed, VideoFilter, VideoOrder
 from little_monster.platform.errors import (
     Conflict,
@@ -18,7 +18,7 @@ from little_monster.platform.errors import (
     Unauthenticated,
 )
 from little_monster.platform.http.dependencies import CurrentUser, Idempotent, ResourcesDep
-from little_monster.platform.http.etags import NOT_MODIFIED, if_match, show, tag_of
+from little_monster.platform.http.etags import NOT_MODIFIED, if_match, show
 from little_monster.platform.http.exception_handlers import problem_responses
 from little_monster.platform.http.idempotency import IdempotentRoute
 from little_monster.platform.http.links import link
@@ -39,6 +39,7 @@ from little_monster.platform.http.schemas.videos import (
     VideoChanges,
     VideoView,
     Words,
+    video_tag,
 )
 from little_monster.platform.services import feed, videos
 
@@ -137,7 +138,7 @@ async def get_video(
 ) -> VideoView:
     """Show a video, and count the view of a public one by anybody but its creator."""
     video = await videos.read_video(resources, user.user_id, video_id)
-    show(request, response, _tag(video))
+    show(request, response, video_tag(video))
     return VideoView.of(video)
 
 
@@ -155,11 +156,11 @@ async def change_video(
     resources: ResourcesDep,
 ) -> VideoView:
     """Change one's own video; moderators may change anybody's. It can be public once there is something to
-    watch."""
+    watch, and is when moderation has approved what it says; so is every change of a public one."""
     video = await videos.change_video(
-        resources, user.user_id, video_id, body.given(), check=if_match(request, _tag)
+        resources, user.user_id, video_id, body.given(), check=if_match(request, video_tag)
     )
-    response.headers["ETag"] = _tag(video)
+    response.headers["ETag"] = video_tag(video)
     return VideoView.of(video)
 
 
@@ -171,13 +172,7 @@ async def change_video(
 )
 async def delete_video(video_id: UUID, request: Request, user: CurrentUser, resources: ResourcesDep) -> None:
     """Delete one's own video with its comments and ratings; moderators may delete anybody's."""
-    await videos.delete_video(resources, user.user_id, video_id, check=if_match(request, _tag))
-
-
-def _tag(video: Video) -> str:
-    # What is counted is shown, and leaves `updated_at` alone.
-    counts = (video.view_count, video.rating_count, video.rating_avg, video.comment_count)
-    return tag_of(video.updated_at, *counts)
+    await videos.delete_video(resources, user.user_id, video_id, check=if_match(request, video_tag))
 
 
 def _after(page: Page, order: VideoOrder) -> tuple[datetime | Decimal, UUID] | None:

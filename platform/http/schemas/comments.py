@@ -7,22 +7,17 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.json_schema import SkipJsonSchema
 
-from little_monster.db.models.comments import Comment, ModerationStatus
+from little_monster.db.models.comments import Comment
+from little_monster.db.models.moderation_status import ModerationStatus
 from little_monster.platform.http.etags import tag_of
 from little_monster.platform.http.links import Links, link
-from little_monster.platform.http.schemas.texts import Body, Changes, without_nul
+from little_monster.platform.http.schemas.texts import Body, Changes, Reason, without_nul
 
 CommentText = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=2_000),
     AfterValidator(without_nul),
     Field(examples=["The step at 0:42 made it clear, thank you."]),
-]
-Reason = Annotated[
-    str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=500),
-    AfterValidator(without_nul),
-    Field(examples=["Advertises something."]),
 ]
 
 

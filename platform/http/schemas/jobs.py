@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from little_monster.db.models.jobs import Job, JobStatus
 from little_monster.platform.http.links import Links, link
-from little_monster.platform.services.exports import EXPORT
+from little_monster.platform.services.exports import EXPORT, has_expired
 from little_monster.platform.services.jobs import eta_seconds
 
 
@@ -32,6 +32,7 @@ class JobView(BaseModel):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    expires_at: datetime | None = Field(description="Until when the `file` of an export can be downloaded.")
     links: Links = Field(serialization_alias="_links")
 
     @classmethod
@@ -49,6 +50,7 @@ class JobView(BaseModel):
             created_at=job.created_at,
             started_at=job.started_at,
             finished_at=job.finished_at,
+            expires_at=job.expires_at,
             links=_links_of(job),
         )
 
@@ -63,6 +65,6 @@ def _links_of(job: Job) -> Links:
     links = {"self": link("jobs", job.id), "events": link("jobs", job.id, "events")}
     if job.subject_id is not None and job.kind.endswith("_document"):
         links["document"] = link("documents", job.subject_id)
-    if job.kind == EXPORT and job.status == JobStatus.COMPLETED:
+    if job.kind == EXPORT and job.status == JobStatus.COMPLETED and not has_expired(job):
         links["file"] = link("users", job.user_id, "export", job.id)
     return links

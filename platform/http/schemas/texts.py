@@ -7,6 +7,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     EmailStr,
+    Field,
     SecretStr,
     StringConstraints,
     model_validator,
@@ -85,5 +86,11 @@ Name = Annotated[
     AfterValidator(without_nul),
 ]
 Email = Annotated[EmailStr, StringConstraints(max_length=254), AfterValidator(_lower)]
+Reason = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=500),
+    AfterValidator(without_nul),
+    Field(examples=["Advertises something."]),
+]
 # A secret is not read as text by pydantic, which would refuse what cannot be encoded.
 Password = Annotated[SecretStr, AfterValidator(_whole)]

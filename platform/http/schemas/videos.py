@@ -7,10 +7,12 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic.json_schema import SkipJsonSchema
 
+from little_monster.db.models.moderation_status import ModerationStatus
 from little_monster.db.models.user_documents import Subject
 from little_monster.db.models.videos import Difficulty, Video, VideoStatus
+from little_monster.platform.http.etags import tag_of
 from little_monster.platform.http.links import Links, link
-from little_monster.platform.http.schemas.texts import Body, Changes, without_nul
+from little_monster.platform.http.schemas.texts import Body, Changes, Reason, without_nul
 
 MAX_TAGS = 20
 
@@ -90,7 +92,25 @@ class VideoChanges(Changes):
     status: (
         Literal[VideoStatus.DRAFT, VideoStatus.PUBLIC, VideoStatus.PRIVATE, VideoStatus.ARCHIVED]
         | SkipJsonSchema[None]
-    ) = Field(None, description="`public` shows it to everybody, once there is something to watch.")
+    ) = Field(
+        None,
+        description="`public` asks to show it to everybody, once there is something to watch: it is public"
+        " when moderation has approved what it says, and stays as it was until then. Any other takes that"
+        " back.",
+    )
+
+
+class VideoDecision(Body):
+    """What a moderator decides."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"status": "rejected", "reason": "Advertises something."}]}
+    )
+
+    status: Literal[ModerationStatus.APPROVED, ModerationStatus.REJECTED] = Field(
+        description="`approved` makes it public if its creator asks for that, `rejected` hides it."
+    )
+    reason: Reason | None = Field(None, description="Its creator reads it.")
 
 
 class VideoView(BaseModel):
@@ -105,6 +125,13 @@ class VideoView(BaseModel):
     difficulty: Difficulty
     status: VideoStatus = Field(description="Everybody sees `public` ones, their creators all.")
     created_by: UUID
+    moderation_status: ModerationStatus | None = Field(
+        description="The verdict on what it says: null while nobody asked, `pending` and `flagged` while its"
+        " creator asks for it to be public."
+    )
+    moderation_reason: str | None = Field(
+        description="Why it is not public.", examples=["Automatic moderation: profanity"]
+    )
     script_summary: str | None = Field(description="Null before it is made.")
     key_points: list[str]
     timestamps: list[int] = Field(description="Seconds at which the key points begin.", examples=[[0, 42]])
@@ -131,6 +158,9 @@ class VideoView(BaseModel):
             difficulty=video.difficulty,
             status=video.status,
             created_by=video.created_by,
+            moderation_status=video.moderation_status,
+            # A moderator's note on what all may read is not for all.
+            moderation_reason=None if video.status is VideoStatus.PUBLIC else video.moderation_reason,
             script_summary=video.script_summary,
             key_points=video.key_points,
             timestamps=video.timestamps,
@@ -165,3 +195,10 @@ class FirstPage(BaseModel):
             return None if body is None else cls.model_validate_json(body)
         except ValidationError:
             return None
+
+
+def video_tag(video: Video) -> str:
+    """Return the entity tag of a video."""
+    # What is counted is shown, and leaves `updated_at` alone.
+    counts = (video.view_count, video.rating_count, video.rating_avg, video.comment_count)
+    return tag_of(video.updated_at, *counts)

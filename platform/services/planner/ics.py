@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from icalendar.parser import Contentline, Contentlines
 
 from little_monster.platform.errors import LittleMonsterError
+from little_monster.platform.services.planner.quotes import quoted
 
 MAX_DEPTH = 8
 
@@ -107,11 +108,11 @@ def _nested(text: str) -> Sequence[Component]:
         if len(path) == 1 and (name is None or name[0].upper() not in ("BEGIN", "END")):
             raise BadCalendar("A line stands outside of a calendar.")
         if name is None or ":" not in line:
-            path[-1].unread.append(_shown(line))
+            path[-1].unread.append(quoted(line))
         elif name[0].upper() in _NAMES:
             _take(path, line)
     if len(path) > 1:
-        raise BadCalendar(f"{path[-1].name} does not end.")
+        raise BadCalendar(f"{quoted(path[-1].name)} does not end.")
     return outermost.components
 
 
@@ -119,7 +120,7 @@ def _take(path: list[Component], line: Contentline) -> None:
     try:
         name, parameters, value = line.parts()
     except ValueError:
-        path[-1].unread.append(_shown(line))
+        path[-1].unread.append(quoted(line))
         return
     # A parameter with several values is none that is read here.
     plain = {key.upper(): text for key, text in parameters.items() if isinstance(text, str)}
@@ -140,7 +141,3 @@ def _step(path: list[Component], found: Property) -> None:
         path.append(component)
     elif path.pop().name != name or not path:
         raise BadCalendar("An END ends nothing that has begun.")
-
-
-def _shown(text: str) -> str:
-    return text[:40]

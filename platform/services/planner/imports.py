@@ -18,11 +18,13 @@ from little_monster.platform.services.planner.entries import Entry, read_entry, 
 from little_monster.platform.services.planner.events import MAX_SERIES, require_room, too_many_series
 from little_monster.platform.services.planner.ics import BadCalendar, Component, read_calendars
 from little_monster.platform.services.planner.merges import BadEntry, File, merge, without_replaced
+from little_monster.platform.services.planner.quotes import quoted
 from little_monster.platform.services.planner.zones import is_zone
 
 MAX_BYTES = 2**20
 MAX_ENTRIES = 1_000
 MAX_ERRORS = 100
+MAX_UID_CHARS_SHOWN = 80
 
 _ENTRY = "VEVENT"
 
@@ -111,7 +113,10 @@ def _columns(entry: Entry, errors: list[FieldProblem]) -> Mapping[str, Any] | No
 
 
 def _problem(number: int, uid: str, error: BadEvent) -> FieldProblem:
-    return {"field": f"events.{number}.{error.field}", "message": f"UID {uid[:80]}: {error.message}"}
+    return {
+        "field": f"events.{number}.{error.field}",
+        "message": f"UID {quoted(uid, MAX_UID_CHARS_SHOWN)}: {error.message}",
+    }
 
 
 def _repeated(entries: Sequence[Entry]) -> Iterator[FieldProblem]:

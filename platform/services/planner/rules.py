@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, TypeAlias
 
 from little_monster.platform.errors import LittleMonsterError
+from little_monster.platform.services.planner.quotes import quoted
 
 MAX_RULE_CHARS = 500
 MAX_COUNT = 730
@@ -107,9 +108,9 @@ def _split(text: str) -> dict[str, str]:
     for part in text.strip().upper().removeprefix("RRULE:").split(";"):
         name, equals, value = part.partition("=")
         if not equals or not value:
-            raise BadRule(f"{_shown(part)} is not NAME=VALUE.")
+            raise BadRule(f"{quoted(part)} is not NAME=VALUE.")
         if name not in _FIELDS:
-            raise BadRule(f"{_shown(name)} is not supported; an event takes place at most once a day.")
+            raise BadRule(f"{quoted(name)} is not supported; an event takes place at most once a day.")
         if name in parts:
             raise BadRule(f"{name} stands there twice.")
         parts[name] = value
@@ -137,13 +138,13 @@ def _frequency(_name: str, value: str) -> Frequency:
     try:
         return Frequency(value)
     except ValueError:
-        raise BadRule(f"FREQ={_shown(value)} is not one of {', '.join(Frequency)}.") from None
+        raise BadRule(f"FREQ={quoted(value)} is not one of {', '.join(Frequency)}.") from None
 
 
 def _number(low: int, high: int) -> Callable[[str, str], int]:
     def read(name: str, value: str) -> int:
         if not _NUMBER.fullmatch(value) or not low <= int(value) <= high:
-            raise BadRule(f"{name}={_shown(value)} is not a number from {low} to {high}.")
+            raise BadRule(f"{name}={quoted(value)} is not a number from {low} to {high}.")
         return int(value)
 
     return read
@@ -167,14 +168,14 @@ def _weekdays(name: str, value: str) -> tuple[Weekday, ...]:
         match = _WEEKDAY.fullmatch(item)
         number = int(match[1] or 0) if match else 0
         if match is None or abs(number) > 53 or (match[1] and not number):
-            raise BadRule(f"{name}={_shown(item)} is not a day of the week, as MO or -1FR.")
+            raise BadRule(f"{name}={quoted(item)} is not a day of the week, as MO or -1FR.")
         found.add((number, WEEKDAYS.index(match[2])))
     return tuple(sorted(found))
 
 
 def _weekday(name: str, value: str) -> int:
     if value not in WEEKDAYS:
-        raise BadRule(f"{name}={_shown(value)} is not one of {', '.join(WEEKDAYS)}.")
+        raise BadRule(f"{name}={quoted(value)} is not one of {', '.join(WEEKDAYS)}.")
     return WEEKDAYS.index(value)
 
 
@@ -182,14 +183,10 @@ def _until(name: str, value: str) -> date | datetime:
     found = read_date(value)
     if found is None or not FIRST_YEAR <= found.year <= LAST_YEAR:
         raise BadRule(
-            f"{name}={_shown(value)} is not a date (20261231) or a moment (20261231T225959Z)"
+            f"{name}={quoted(value)} is not a date (20261231) or a moment (20261231T225959Z)"
             f" from {FIRST_YEAR} to {LAST_YEAR}."
         )
     return found
-
-
-def _shown(value: str) -> str:
-    return value[:40]
 
 
 # In the order of `icalendar`, so that a rule is the same text before and after it was in a file.

@@ -24,6 +24,7 @@ from little_monster.platform.engines.fakes import FakeChatModel, FakeEmbedder, F
 from little_monster.platform.http.app import create_app
 from little_monster.platform.resources import Resources, open_resources
 from little_monster.platform.settings import Settings
+from tests.fixtures.videos import show
 
 PASSWORD = "correct horse battery"
 
@@ -216,7 +217,7 @@ def new_video(database: Any) -> Callable[..., Awaitable[str]]:
                 subject=Subject.BIOLOGY,
                 difficulty=Difficulty.BEGINNER,
             )
-            await videos.change(session, video.id, {"status": status})
+            await show(session, video.id, status)
         return str(video.id)
 
     return make

@@ -145,6 +145,67 @@ async def test_what_is_no_calendar_is_refused(
     assert await stored(client, account) == {}
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "UID:{}",
+        "RRULE:{}",
+        "RRULE:FREQ={}",
+        "RRULE:FREQ=DAILY;COUNT={}",
+        "RRULE:FREQ=DAILY;UNTIL={}",
+        "RRULE:FREQ=WEEKLY;BYDAY={}",
+        "RRULE:FREQ=WEEKLY;WKST={}",
+        "RRULE:{}=DAILY",
+        "DTEND:{}",
+        "DTEND;TZID={}:20260504T100000",
+        "DURATION:{}",
+        "SEQUENCE:{}",
+        "EXDATE:{}",
+        "RECURRENCE-ID:{}",
+        "SUMMARY:{}",
+    ],
+)
+@pytest.mark.parametrize("kind", ["long", "controls", "markup"])
+async def test_what_an_error_quotes_is_short_and_does_nothing(
+    client: httpx.AsyncClient, account: Any, line: str, kind: str
+) -> None:
+    hostile = {
+        "long": "x" * 100_000,
+        "controls": "\x1b[2J\x07\u202e\u2066\u200b\u2028\x7f" * 20_000,
+        "markup": "<script>alert(1)</script>" * 4_000,
+    }[kind]
+    bad = event(hostile) if line == "UID:{}" else event("a", line.format(hostile))
+    answer = await send(client, account, file(bad, f"{bad}\r\nDTEND:x"))
+    assert answer.status_code == 422, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    for told in answer.json()["errors"]:
+        assert len(told["message"]) < 300
+        assert told["message"].isprintable()
+        assert told["field"].isascii()
+        assert len(told["field"]) < 60
+    assert len(answer.content) < 3_000
+    assert await stored(client, account) == {}
+
+
+@pytest.mark.parametrize("name", ["X" * 500_000, "\u202e\x1b[2J"])
+async def test_a_component_that_does_not_end_is_named_in_short(
+    client: httpx.AsyncClient, account: Any, name: str
+) -> None:
+    answer = await send(client, account, f"BEGIN:VCALENDAR\r\nBEGIN:{name}\r\n")
+    assert (answer.status_code, answer.json()["code"]) == (422, "malformed_calendar")
+    assert len(answer.content) < 1_000
+    assert answer.json()["detail"].isprintable()
+
+
+async def test_many_bad_events_are_told_of_a_hundred(client: httpx.AsyncClient, account: Any) -> None:
+    content = file(*(event(f"{number}-{'u' * 200}", "DTEND:x") for number in range(500)))
+    answer = await send(client, account, content)
+    assert answer.status_code == 422
+    assert len(answer.json()["errors"]) == 100
+    assert len(answer.content) < 30_000
+
+
 async def test_a_large_file_is_stored(client: httpx.AsyncClient, account: Any) -> None:
     content = file(*(event(f"uid-{n}", "DESCRIPTION:" + "words " * 60) for n in range(1000)))
     assert len(content) > 400_000

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 
 from little_monster.db.repositories import users
 from little_monster.platform.logs import setup_logs
+from little_monster.platform.rate_limits import Decision
 from little_monster.platform.settings import TelemetrySettings
 from tests.fixtures.operations import Operation, operations, replaced, texts
 
@@ -191,8 +192,8 @@ class _Ids(dict[str, str]):
 
 @pytest.fixture(autouse=True)
 def _unlimited(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def hit(*_args: Any) -> None:
-        return None
+    async def hit(name: str, _key: str, limit: int) -> Decision:
+        return Decision(name, allowed=True, limit=limit, remaining=limit, reset_s=60)
 
     monkeypatch.setattr(app.state.resources.limiter, "hit", hit)
 

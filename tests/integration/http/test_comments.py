@@ -1,7 +1,6 @@
 """Comments over HTTP: what moderation lets through, what waits for a moderator, and other people's."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 from uuid import UUID, uuid4
@@ -12,29 +11,12 @@ from fastapi import FastAPI
 
 from little_monster.db.models import VideoStatus
 from little_monster.db.repositories import videos
-from little_monster.platform.engines.fakes import FakeModerator
-from little_monster.platform.engines.protocols import ModerationResult
-from little_monster.platform.errors import Unavailable
 from little_monster.platform.settings import Settings
+from tests.fixtures.moderators import Moderator
 
 COMMENTS, QUEUE = "/api/v1/comments", "/api/v1/moderation/comments"
 Register = Callable[[], Awaitable[Any]]
 RegisterAs = Callable[[str], Awaitable[Any]]
-
-
-class Moderator(FakeModerator):
-    """Flags `spam`, and can be away or asleep."""
-
-    def __init__(self) -> None:
-        super().__init__("spam")
-        self.away = self.asleep = False
-
-    async def classify(self, texts: Sequence[str]) -> list[ModerationResult]:
-        if self.away:
-            raise Unavailable("The moderation service does not answer.")
-        if self.asleep:
-            await asyncio.sleep(60)
-        return await super().classify(texts)
 
 
 @pytest.fixture

@@ -3,27 +3,32 @@
 import asyncio
 import io
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 from zipfile import ZipFile
 
+import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI
 
 from little_monster.db.base import new_id
-from little_monster.db.models import Difficulty, Subject, VideoStatus
+from little_monster.db.errors import DuplicateKey
+from little_monster.db.models import Difficulty, Subject
 from little_monster.db.models.chat_messages import MessageRole
 from little_monster.db.models.jobs import JobStatus
 from little_monster.db.repositories import chat_messages, jobs, videos
-from little_monster.pipelines import export, retries
+from little_monster.db.session import Database
+from little_monster.pipelines import export
 from little_monster.pipelines.export import ExportParts
 from little_monster.pipelines.leases import Lease
-from little_monster.platform.errors import NotFound
+from little_monster.platform.errors import NotFound, Unavailable
 from little_monster.platform.resources import Resources
-from little_monster.platform.services.exports import key_of
+from little_monster.platform.services.exports import EXPORT, delete_expired, key_of
+from tests.fixtures.videos import show
 
 Register = Callable[[], Awaitable[Any]]
 
@@ -85,6 +90,13 @@ class Desk:
 
 
 @pytest.fixture
+async def owner(postgres: Any) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(postgres.owner_url)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
 def desk(client: httpx.AsyncClient, resources: Resources) -> Desk:
     return Desk(client, resources)
 
@@ -132,7 +144,7 @@ async def add_video(desk: Desk, account: Any) -> str:
             subject=Subject.BIOLOGY,
             difficulty=Difficulty.BEGINNER,
         )
-        await videos.change(session, video.id, {"status": VideoStatus.PUBLIC})
+        await show(session, video.id)
     return str(video.id)
 
 
@@ -244,6 +256,94 @@ async def test_a_personal_token_takes_nothing_away(desk: Desk, account: Any) -> 
         assert (response.status_code, response.json()["code"]) == (403, "login_required")
 
 
+async def test_a_file_is_kept_for_its_days_and_then_gone(
+    desk: Desk, register: Register, owner: asyncpg.Connection
+) -> None:
+    ada, eve = await register(), await register()
+    job = await desk.request(ada)
+    assert job["expires_at"] is None
+    await desk.work(await desk.take(ada, job["id"]))
+    path = f"/api/v1/jobs/{job['id']}"
+    first = await desk.client.get(path, headers=ada.headers)
+    done = first.json()
+    kept = datetime.fromisoformat(done["expires_at"]) - datetime.fromisoformat(done["finished_at"])
+    assert kept == timedelta(days=7)
+    assert await delete_expired(desk.resources.database, desk.resources.storage) == 0
+    await expire(owner, job["id"])
+
+    # At once, and not when the file is removed.
+    late = await desk.download(ada, job["id"])
+    assert (late.status_code, late.json()["code"]) == (410, "export_expired")
+    assert await desk.exists(ada, job["id"])
+    theirs = await desk.download(eve, job["id"])
+    assert (theirs.status_code, theirs.json()["code"]) == (404, "export_not_found")
+    second = await desk.client.get(path, headers=ada.headers)
+    assert "file" not in second.json()["_links"]
+    assert second.headers["etag"] != first.headers["etag"]
+
+    assert await delete_expired(desk.resources.database, desk.resources.storage) == 1
+    assert not await desk.exists(ada, job["id"])
+    assert await owner.fetchval("SELECT result IS NULL FROM jobs WHERE id = $1", UUID(job["id"]))
+    late = await desk.download(ada, job["id"])
+    assert (late.status_code, late.json()["code"]) == (410, "export_expired")
+    assert await delete_expired(desk.resources.database, desk.resources.storage) == 0
+    assert (await desk.files(ada))["profile.json"]
+
+
+async def test_many_who_remove_at_once_remove_each_file_once(
+    desk: Desk, register: Register, owner: asyncpg.Connection
+) -> None:
+    accounts = [await register() for _ in range(5)]
+    made = []
+    for account in accounts:
+        made.append(await desk.request(account))
+        await desk.work(await desk.take(account, made[-1]["id"]))
+    for job in made[1:]:
+        await expire(owner, job["id"])
+    parts = desk.resources.database, desk.resources.storage
+    removed = await asyncio.gather(*(delete_expired(*parts, batch=2) for _ in range(3)))
+    assert sum(removed) == 4
+    there = [await desk.exists(account, job["id"]) for account, job in zip(accounts, made, strict=True)]
+    assert there == [True, False, False, False, False]
+
+
+async def test_what_could_not_be_removed_is_removed_the_next_time(
+    desk: Desk, account: Any, owner: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await desk.request(account)
+    await desk.work(await desk.take(account, job["id"]))
+    await expire(owner, job["id"])
+
+    async def fail(key: str) -> None:
+        raise Unavailable("The file storage does not answer.")
+
+    parts = desk.resources.database, desk.resources.storage
+    with monkeypatch.context() as patched:
+        patched.setattr(desk.resources.storage, "delete", fail)
+        with pytest.raises(Unavailable):
+            await delete_expired(*parts)
+    assert await delete_expired(*parts) == 1
+    assert not await desk.exists(account, job["id"])
+
+
+async def test_of_many_requests_at_once_one_makes_a_job(desk: Desk, account: Any, database: Database) -> None:
+    made = await asyncio.gather(*(desk.request(account) for _ in range(8)))
+    assert len({job["id"] for job in made}) == 1
+    trail = (await desk.client.get("/api/v1/auth/events", headers=account.headers)).json()["items"]
+    assert [one["kind"] for one in trail].count("export_requested") == 1
+    # The database says so, whoever asks it.
+    user_id = UUID(account.user["id"])
+    with pytest.raises(DuplicateKey, match="jobs_one_export_idx"):
+        async with database.session(user_id) as session:
+            await jobs.create(session, user_id=user_id, kind=EXPORT)
+    await desk.work(await desk.take(account, made[0]["id"]))
+    assert (await desk.request(account))["id"] != made[0]["id"]
+
+
+async def expire(owner: asyncpg.Connection, job_id: str) -> None:
+    await owner.execute("UPDATE jobs SET expires_at = now() WHERE id = $1", UUID(job_id))
+
+
 async def test_a_cancelled_export_leaves_no_file(
     desk: Desk, account: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -275,7 +375,7 @@ async def test_an_error_of_ours_is_tried_again(desk: Desk, account: Any) -> None
 async def test_a_stopped_worker_gives_it_back(desk: Desk, account: Any) -> None:
     job = await desk.request(account)
     lease = await desk.take(account, job["id"])
-    assert await retries.release(lease) == JobStatus.QUEUED
+    assert await lease.give_back()
     assert await desk.work(await desk.take(account, job["id"])) == JobStatus.COMPLETED
 
 

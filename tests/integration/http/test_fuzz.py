@@ -55,8 +55,9 @@ numbers = count()
 
 @pytest.fixture(scope="module")
 def url(settings: Settings, app_of: Callable[..., FastAPI]) -> Iterator[str]:
-    limits = {"requests_per_minute": 10**9, "login_attempts_per_minute": 10**9, "job_stream_s": 0.01}
-    api = settings.api.model_copy(update=limits)
+    limits = ("requests", "login_attempts", "login_attempts_per_account")
+    unlimited = {f"{name}_per_minute": 10**9 for name in limits}
+    api = settings.api.model_copy(update={**unlimited, "job_stream_s": 0.01})
     with serve(app_of(settings.model_copy(update={"api": api}))) as url:
         yield url
 

@@ -14,6 +14,7 @@ from fastapi.routing import APIRoute
 from little_monster.db.repositories import notifications
 from little_monster.db.repositories.users import find_login
 from little_monster.db.session import Database
+from little_monster.platform.rate_limits import Decision
 from tests.fixtures.operations import Operation, operations, replaced, texts
 
 HOSTILE = {
@@ -109,8 +110,8 @@ def _of_there(operation: Operation, ids: dict[str, str]) -> Operation:
 def _unlimited(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let more through than one user sends in a minute: what is refused for that is not read."""
 
-    async def hit(*_args: Any) -> None:
-        return None
+    async def hit(name: str, _key: str, limit: int) -> Decision:
+        return Decision(name, allowed=True, limit=limit, remaining=limit, reset_s=60)
 
     monkeypatch.setattr(app.state.resources.limiter, "hit", hit)
 

@@ -63,6 +63,26 @@ async def test_one_is_read_and_unread_again(
     assert unread.json()["read_at"] is None
 
 
+async def test_one_is_shown_and_stays_unread(
+    client: httpx.AsyncClient, account: Any, database: Database
+) -> None:
+    made, _ = await tell(database, account, 2)
+    path = f"{PATH}/{made}"
+    shown = await client.get(path, headers=account.headers)
+    assert shown.status_code == 200, shown.text
+    assert shown.json() == (await listed(client, account))[1]
+    assert (shown.json()["title"], shown.json()["read_at"]) == ("T0", None)
+    assert shown.json()["_links"]["self"]["href"] == path
+    headers = {**account.headers, "If-None-Match": shown.headers["etag"]}
+    assert (await client.get(path, headers=headers)).status_code == 304
+    match = {**account.headers, "If-Match": shown.headers["etag"]}
+    read = await client.patch(path, json={"read": True}, headers=match)
+    assert read.status_code == 200
+    again = await client.get(path, headers=headers)
+    assert (again.status_code, again.json()) == (200, read.json())
+    assert again.headers["etag"] == read.headers["etag"]
+
+
 async def test_all_are_read(
     client: httpx.AsyncClient, register: Callable[[], Awaitable[Any]], database: Database
 ) -> None:
@@ -82,8 +102,9 @@ async def test_those_of_others_look_like_missing_ones(
     ada, eve = await register(), await register()
     (made,) = await tell(database, ada)
     for one in (made, new_id()):
-        answer = await client.patch(f"{PATH}/{one}", json={"read": True}, headers=eve.headers)
-        assert (answer.status_code, answer.json()["code"]) == (404, "notification_not_found")
+        for method, body in (("PATCH", {"read": True}), ("GET", None)):
+            answer = await client.request(method, f"{PATH}/{one}", json=body, headers=eve.headers)
+            assert (answer.status_code, answer.json()["code"]) == (404, "notification_not_found")
     assert await listed(client, eve) == []
     assert (await listed(client, ada))[0]["read_at"] is None
 
@@ -104,6 +125,7 @@ async def test_nobody_is_told_twice(account: Any, database: Database) -> None:
     ("method", "path", "body", "status"),
     [
         ("PATCH", f"{PATH}/nonsense", {"read": True}, 422),
+        ("GET", f"{PATH}/nonsense", None, 422),
         ("PATCH", f"{PATH}/{new_id()}", {}, 422),
         ("PATCH", f"{PATH}/{new_id()}", {"read": "perhaps"}, 422),
         ("PATCH", f"{PATH}/{new_id()}", {"title": "mine"}, 422),

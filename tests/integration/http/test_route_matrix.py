@@ -18,7 +18,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.routing import Route
 
-from little_monster.db.repositories import notifications
+from little_monster.db.repositories import external_identities, notifications
 from little_monster.platform.security import Principal
 
 PASSWORD = "correct horse battery"
@@ -69,6 +69,7 @@ USER, DOCUMENT = "/api/v1/users/{user_id}", "/api/v1/documents/{document_id}"
 CONVERSATION = "/api/v1/chat/conversations/{conversation_id}"
 VIDEO, COMMENT = "/api/v1/videos/{video_id}", "/api/v1/comments/{comment_id}"
 MODERATED = "/api/v1/moderation/comments/{comment_id}"
+MODERATED_VIDEO = "/api/v1/moderation/videos/{video_id}"
 EVENT, FEED = "/api/v1/planner/events/{event_id}", "/api/v1/planner/feeds/{feed_id}"
 NOTIFICATION = "/api/v1/notifications/{notification_id}"
 NEW_VIDEO = {"title": "Cells", "topic": "Walls", "subject": "biology"}
@@ -107,6 +108,9 @@ ROWS = (
     Row("POST", "/api/v1/auth/tokens", body={"name": "backup", "scopes": ["read"]}),
     Row("GET", "/api/v1/auth/tokens"),
     private("DELETE", "/api/v1/auth/tokens/{token_id}"),
+    Row("POST", "/api/v1/auth/identities", body={"token": "e30.e30.e30"}),
+    Row("GET", "/api/v1/auth/identities"),
+    private("DELETE", "/api/v1/auth/identities/{identity_id}"),
     Row("POST", "/api/v1/auth/totp"),
     Row("POST", "/api/v1/auth/totp/confirm", body={"code": "287082"}),
     Row("DELETE", "/api/v1/auth/totp", body={"password": PASSWORD}),
@@ -146,6 +150,8 @@ ROWS = (
     community("DELETE", COMMENT, done=204),
     Row("GET", "/api/v1/moderation/comments", other=403, moderator=200),
     Row("PATCH", MODERATED, other=403, moderator=200, body={"reason": "Looked at."}),
+    Row("GET", "/api/v1/moderation/videos", other=403, moderator=200),
+    Row("PATCH", MODERATED_VIDEO, other=403, moderator=200, body={"status": "rejected"}),
     community("POST", "/api/v1/ratings", body={"video_id": "{video_id}", "stars": 4}, done=201),
     community("GET", "/api/v1/ratings", query={"video_id": "{video_id}"}),
     private("GET", "/api/v1/ratings/user/{user_id}/video/{video_id}"),
@@ -163,6 +169,7 @@ ROWS = (
     Row("POST", "/api/v1/planner/import", content=CALENDAR),
     Row("GET", "/api/v1/notifications"),
     Row("POST", "/api/v1/notifications/read-all"),
+    private("GET", NOTIFICATION),
     private("PATCH", NOTIFICATION, body={"read": True}),
     Row("GET", "/api/v1/admin/users"),
     Row("GET", "/api/v1/admin/users/{user_id}"),
@@ -239,6 +246,7 @@ async def world(app: FastAPI, postgres: Any, client_of: Callable[..., httpx.Asyn
         assert ended.status_code == 204, ended.text
     await _promote(postgres, moderator["user"]["id"])
     told = await _tell(app, UUID(ada["user"]["id"]))
+    identity = await _link(app, UUID(ada["user"]["id"]))
     claims = jwt.decode(ada["tokens"]["access_token"], options={"verify_signature": False})
     tokens = app.state.resources.tokens
     past = datetime.now(UTC) - timedelta(minutes=15, seconds=1)
@@ -254,6 +262,7 @@ async def world(app: FastAPI, postgres: Any, client_of: Callable[..., httpx.Asyn
             "feed_id": feed["id"],
             "token": feed["url"].rpartition("/")[2].removesuffix(".ics"),
             "notification_id": told,
+            "identity_id": identity,
             "session_id": claims["sid"],
             "token_id": token["details"]["id"],
         },
@@ -290,6 +299,15 @@ async def _content(client: httpx.AsyncClient, headers: dict[str, str]) -> dict[s
 async def _tell(app: FastAPI, user_id: UUID) -> str:
     async with app.state.resources.database.session(user_id) as session:
         row = await notifications.create(session, user_id=user_id, kind="test", title="T")
+    return str(row.id)
+
+
+async def _link(app: FastAPI, user_id: UUID) -> str:
+    issuer = "https://accounts.example.com"
+    async with app.state.resources.database.session(user_id) as session:
+        row = await external_identities.create(
+            session, user_id=user_id, issuer=issuer, subject=str(user_id), email=None
+        )
     return str(row.id)
 
 
@@ -398,6 +416,7 @@ async def test_what_is_only_listed_is_there(world: World, client: httpx.AsyncCli
     for name, path in (
         ("session_id", "/api/v1/auth/sessions"),
         ("token_id", "/api/v1/auth/tokens"),
+        ("identity_id", "/api/v1/auth/identities"),
         ("feed_id", "/api/v1/planner/feeds"),
         ("notification_id", "/api/v1/notifications"),
     ):

@@ -11,6 +11,7 @@ from prometheus_client import REGISTRY
 from starlette.types import Message
 
 from little_monster.platform.logs import setup_logs
+from little_monster.platform.rate_limits import RateLimiter
 from little_monster.platform.settings import TelemetrySettings
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -78,11 +79,14 @@ async def test_unexpected_error_is_logged_without_what_it_quotes(
 
 
 async def test_redis_away_is_logged_and_lets_requests_pass(
-    client: httpx.AsyncClient, bearer: dict[str, str], log: io.StringIO
+    app: FastAPI, client: httpx.AsyncClient, bearer: dict[str, str], log: io.StringIO
 ) -> None:
-    response = await client.get("/api/v1/users/me", headers=bearer)
-    assert "ratelimit" not in response.headers
-    assert "rate_limit_skipped" in [line["event"] for line in _lines(log)]
+    limiter = RateLimiter(app.state.resources.redis)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(vars(app.state.resources), "limiter", limiter)
+        response = await client.get("/api/v1/users/me", headers=bearer)
+    assert response.headers["ratelimit"].startswith('"requests";r=599;')
+    assert "rate_limits_counted_here" in [line["event"] for line in _lines(log)]
 
 
 async def test_requests_are_counted_by_route(client: httpx.AsyncClient) -> None:

@@ -5,6 +5,8 @@ import hashlib
 import re
 
 import httpx
+from fastapi import FastAPI
+from starlette.routing import Route
 
 
 async def test_every_answer_is_safe(client: httpx.AsyncClient, bearer: dict[str, str]) -> None:
@@ -50,3 +52,19 @@ async def test_a_page_without_a_policy_may_do_nothing(client: httpx.AsyncClient)
 async def test_what_an_answer_says_itself_stays(client: httpx.AsyncClient) -> None:
     ready = await client.get("/api/v1/test/kept")
     assert ready.headers.get_list("cache-control") == ["max-age=60"]
+
+
+async def test_every_route_that_answers_with_a_page_brings_a_policy(
+    app: FastAPI, client: httpx.AsyncClient
+) -> None:
+    """Each path with each method, asked by who would take a page, and what is not there at all."""
+    pages = set()
+    paths = {route.path for route in app.routes if isinstance(route, Route)} | {"/nowhere", "/docs/", "//"}
+    for path in sorted(paths):
+        for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
+            answer = await client.request(method, path, headers={"Accept": "text/html"})
+            assert answer.headers["x-content-type-options"] == "nosniff", (method, path)
+            if "html" in answer.headers.get("content-type", ""):
+                pages.add(path)
+                assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+    assert pages == {"/docs", "/api/v1/test/page"}
