@@ -212,6 +212,10 @@ class UploadSettings(_Group):
 class ApiSettings(_Group):
     url: str = "http://127.0.0.1:8000"
     """Where the command-line client finds the API."""
+    public_url: str | None = Field(None, pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$")
+    """Where users find the API, as `https://study.example.org`: absolute links, those of calendar feeds and
+    letters, begin with it. Empty: links have the host that the request names, which a client can choose, and
+    letters name only the path."""
     max_body_bytes: int = Field(256 * 1024, ge=1024)
     """Largest JSON body accepted, in bytes."""
     max_header_bytes: int = Field(64 * 1024, ge=4096)

@@ -7,10 +7,14 @@ takes them, and one that dies in between has done nothing.
 """
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 from little_monster.db.policies import tenancy
 
 TABLES = ("planner_events", "notifications", "calendar_feeds")
+
+LATE = timedelta(minutes=5)
+"""What began longer ago is not reminded of: nobody needs that, and a reminder takes less time on its way."""
 
 FIND_FEED_OWNER = """
 CREATE OR REPLACE FUNCTION planner.find_feed_owner(hash bytea) RETURNS uuid
@@ -21,20 +25,21 @@ CREATE OR REPLACE FUNCTION planner.find_feed_owner(hash bytea) RETURNS uuid
 """
 
 # The key of a notification is a UUIDv7 as the others are: the milliseconds since 1970 before 74 random bits.
-# The `dedup_key` holds should two clocks disagree on what is due.
-EMIT_DUE_REMINDERS = """
+# The `dedup_key` holds should two clocks disagree on what is due; two occurrences of one event may have
+# reminders at the same moment.
+EMIT_DUE_REMINDERS = f"""
 CREATE OR REPLACE FUNCTION planner.emit_due_reminders(until timestamptz, max_events int)
     RETURNS TABLE (
-        event_id uuid, due_at timestamptz, start_date timestamptz, end_date timestamptz, time_zone text,
-        all_day boolean, recurrence text, exdates timestamptz[], repeats_until timestamptz,
-        reminder_minutes int[]
+        event_id uuid, due_at timestamptz, starts_at timestamptz, told boolean, start_date timestamptz,
+        end_date timestamptz, time_zone text, all_day boolean, recurrence text, exdates timestamptz[],
+        repeats_until timestamptz, reminder_minutes int[]
     )
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
         WITH due AS (
             SELECT e.id, e.user_id, e.title, e.location, e.type, e.start_date, e.end_date, e.time_zone,
                 e.all_day, e.recurrence, e.exdates, e.repeats_until, e.reminder_minutes, e.next_reminder_at,
-                e.next_reminder_for
+                e.next_reminder_for, e.next_reminder_for > until - interval '{LATE.seconds} seconds' AS told
             FROM public.planner_events e
             WHERE e.next_reminder_at <= until
             ORDER BY e.next_reminder_at, e.id
@@ -57,13 +62,14 @@ CREATE OR REPLACE FUNCTION planner.emit_due_reminders(until timestamptz, max_eve
                     'time_zone', due.time_zone, 'all_day', due.all_day, 'due_at', due.next_reminder_at
                 ),
                 'reminder:' || due.id || ':' || extract(epoch FROM due.next_reminder_at)::bigint
-            FROM due
+                    || ':' || extract(epoch FROM due.next_reminder_for)::bigint
+            FROM due WHERE due.told
             ON CONFLICT (user_id, dedup_key) DO NOTHING
         )
         UPDATE public.planner_events e SET next_reminder_at = NULL, next_reminder_for = NULL
         FROM due WHERE e.id = due.id
-        RETURNING due.id, due.next_reminder_at, due.start_date, due.end_date, due.time_zone, due.all_day,
-            due.recurrence, due.exdates, due.repeats_until, due.reminder_minutes
+        RETURNING due.id, due.next_reminder_at, due.next_reminder_for, due.told, due.start_date, due.end_date,
+            due.time_zone, due.all_day, due.recurrence, due.exdates, due.repeats_until, due.reminder_minutes
     $$
 """
 

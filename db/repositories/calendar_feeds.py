@@ -29,6 +29,11 @@ async def find_owner(session: Session, token_hash: bytes) -> UUID | None:
     return owner
 
 
+async def get(session: Session, feed_id: UUID) -> CalendarFeed | None:
+    """Return the feed; None also for somebody else's."""
+    return await session.get(CalendarFeed, feed_id)
+
+
 async def list(session: Session, *, limit: int, after: After = None) -> Rows[CalendarFeed]:
     """Return at most `limit` feeds, newest first, revoked ones too, behind `after`."""
     query = newest_first(

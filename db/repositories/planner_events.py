@@ -1,13 +1,13 @@
 """Events of the planner, and the queue of their reminders."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Integer, and_, bindparam, func, or_, select, text
+from sqlalchemy import ColumnElement, Integer, Uuid, and_, bindparam, func, or_, select, text, tuple_, update
 from sqlalchemy import delete as sql_delete
 
 from little_monster.db.models.planner_events import EventType, PlannerEvent
@@ -16,6 +16,7 @@ from little_monster.db.reads import ByKey, ReadQuery
 from little_monster.db.repositories.rows import (
     After,
     Rows,
+    change,
     changed,
     insert,
     insert_all,
@@ -27,15 +28,22 @@ from little_monster.db.session import Database, Session, Source
 LONGEST = timedelta(days=366)
 """How long an event lasts at most: the index by start then finds all that last into a range."""
 
+# The UID of a series in that of an event which stands for one of its occurrences.
+_OF_SERIES = "^(.*)/[0-9]{8}T[0-9]{6}$"
+
 _BY_ID = ByKey(PlannerEvent)
 
 
 @dataclass(frozen=True, slots=True)
 class Emitted:
-    """An event whose reminder `due_at` went out, and what its next one is computed of."""
+    """An event whose reminder `due_at` of the start `starts_at` was taken, and what its next one is computed
+    of. It was not `told` when the start is long past.
+    """
 
     event_id: UUID
     due_at: datetime
+    starts_at: datetime
+    told: bool
     start_date: datetime
     end_date: datetime
     time_zone: str
@@ -44,6 +52,14 @@ class Emitted:
     exdates: Sequence[datetime]
     repeats_until: datetime | None
     reminder_minutes: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many events a user has, and how many of them recur."""
+
+    events: int
+    series: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +81,7 @@ async def create(session: Session, *, event_id: UUID, user_id: UUID, **values: A
 
 
 async def create_all(session: Session, rows: Sequence[PlannerEvent]) -> None:
-    """Insert many events, and write what was changed of others in this session. Raises as `create`."""
+    """Insert many events. Raises as `create`."""
     await insert_all(session, rows)
 
 
@@ -79,10 +95,21 @@ async def read(database: Database, owner: UUID, event_id: UUID, *, fresh: bool) 
     return await database.read(owner, _BY_ID, event_id, fresh=fresh)
 
 
-async def save(session: Session, row: PlannerEvent) -> PlannerEvent:
-    """Write what was changed of the row, and read back what the database filled in."""
-    await session.flush()
+async def save(session: Session, row: PlannerEvent, values: Mapping[str, Any]) -> PlannerEvent:
+    """Write other columns of a locked event, and read back what the database filled in."""
+    await change(session, row, values)
     return row
+
+
+async def save_all(session: Session, changes: Mapping[UUID, Mapping[str, Any]]) -> None:
+    """Write other columns of many locked events, by their ids, in one statement for each set of columns. The
+    rows that are loaded stay as they are.
+    """
+    by_columns: dict[frozenset[str], Rows[Mapping[str, Any]]] = {}
+    for event_id, values in changes.items():
+        by_columns.setdefault(frozenset(values), []).append({**values, "id": event_id})
+    for rows in by_columns.values():
+        await session.execute(update(PlannerEvent), rows)
 
 
 async def list(
@@ -99,50 +126,72 @@ async def list(
     return await _page(after is not None, *wanted).models(session, page_values(limit, after, **wanted))
 
 
-async def list_between(
+async def list_single(
     session: Source,
     begin: datetime,
     end: datetime,
     *,
     limit: int,
+    after: After = None,
     type: EventType | None = None,
     subject: Subject | None = None,
     completed: bool | None = None,
 ) -> Rows[PlannerEvent]:
-    """Return at most `limit` events that may take place between `begin` and `end`, the earliest first: single
-    ones that do, and series that have begun by then and are not over.
+    """Return at most `limit` events that do not recur and take place between `begin` and `end`, the earliest
+    first, behind `after`, which is a start and an id.
     """
     wanted = _given(type=type, subject=subject, is_completed=completed)
-    values = {"begin": begin, "earliest": begin - LONGEST, "end": end, "limit": limit, **wanted}
-    return await _between(*wanted).models(session, values)
+    values = page_values(limit, after, begin=begin, earliest=begin - LONGEST, end=end, **wanted)
+    return await _single(after is not None, *wanted).models(session, values)
 
 
-async def list_since(session: Session, begin: datetime, *, limit: int) -> Rows[PlannerEvent]:
-    """Return at most `limit` events that take place after `begin`, the earliest first."""
-    query = select(PlannerEvent).where(_lasts_into(begin, begin - LONGEST))
-    return [*await session.scalars(query.order_by(PlannerEvent.start_date, PlannerEvent.id).limit(limit))]
+async def list_series(
+    session: Source,
+    begin: datetime,
+    end: datetime,
+    *,
+    type: EventType | None = None,
+    subject: Subject | None = None,
+    completed: bool | None = None,
+) -> Rows[PlannerEvent]:
+    """Return the events that recur, have begun by `end`, and may not be over at `begin`."""
+    wanted = _given(type=type, subject=subject, is_completed=completed)
+    values = {"earliest": begin - LONGEST, "end": end, **wanted}
+    return await _series(*wanted).models(session, values)
 
 
-async def version_since(session: Session, begin: datetime) -> tuple[int, datetime | None]:
-    """Return how many events `list_since` could return, and when one of them last changed: two numbers that
-    are the same only while these events are.
+async def list_since(session: Session, begin: datetime) -> Rows[PlannerEvent]:
+    """Return the events that take place after `begin`, the earliest first."""
+    query = select(PlannerEvent).where(_takes_place_after(begin))
+    return [*await session.scalars(query.order_by(PlannerEvent.start_date, PlannerEvent.id))]
+
+
+async def version_since(session: Session, begin: datetime) -> str:
+    """Return a text that is another one whenever what `list_since` returns is.
+
+    The latest `updated_at` would not do: it is when a transaction began, and one may end after others that
+    began later.
     """
-    query = select(func.count(), func.max(PlannerEvent.updated_at)).where(_lasts_into(begin, begin - LONGEST))
-    count, latest = (await session.execute(query)).one()
-    return count, latest
+    key = tuple_(PlannerEvent.id, PlannerEvent.updated_at)
+    found = func.sum(func.hash_record_extended(key, 0))
+    query = select(func.count(), found).where(_takes_place_after(begin))
+    count, total = (await session.execute(query)).one()
+    return f"{count}-{total or 0}"
 
 
-async def count_series(session: Session) -> int:
-    """Return how many of the user's events recur."""
-    query = select(func.count()).select_from(PlannerEvent).where(PlannerEvent.recurrence.is_not(None))
-    return await session.scalar(query) or 0
+async def count(session: Session) -> Counts:
+    """Return how many events the user has."""
+    series = func.count().filter(PlannerEvent.recurrence.is_not(None))
+    return Counts(*(await session.execute(select(func.count(), series).select_from(PlannerEvent))).one())
 
 
 async def find_by_uids(session: Session, uids: Sequence[str]) -> dict[str, PlannerEvent]:
-    """Return those of the user's events that have one of these UIDs, by it, locked until the transaction
-    ends.
+    """Return those of the user's events that have one of these UIDs, or stand for an occurrence of a series
+    that has, by UID, locked until the transaction ends.
     """
-    query = select(PlannerEvent).where(PlannerEvent.uid.in_(uids)).order_by(PlannerEvent.id)
+    series = func.substring(PlannerEvent.uid, _OF_SERIES)
+    query = select(PlannerEvent).where(or_(PlannerEvent.uid.in_(uids), series.in_(uids)))
+    query = query.order_by(PlannerEvent.id)
     return {row.uid: row for row in await session.scalars(query.with_for_update())}
 
 
@@ -151,10 +200,16 @@ async def delete(session: Session, event_id: UUID) -> bool:
     return await changed(session, sql_delete(PlannerEvent).where(PlannerEvent.id == event_id)) == 1
 
 
+async def delete_all(session: Session, event_ids: Sequence[UUID]) -> None:
+    """Delete these events."""
+    if event_ids:
+        await changed(session, sql_delete(PlannerEvent).where(PlannerEvent.id.in_(event_ids)))
+
+
 async def emit_due_reminders(session: Session, until: datetime, *, limit: int) -> Rows[Emitted]:
-    """Make notifications of at most `limit` reminders that are due by `until`, of all users; works for
-    nobody's session. Their events have no next reminder until `schedule_reminders`, and stay locked until the
-    transaction ends.
+    """Make notifications of at most `limit` reminders that are due by `until`, of all users, but for what
+    began long before; works for nobody's session. Their events have no next reminder until
+    `schedule_reminders`, and stay locked until the transaction ends.
     """
     query = text("SELECT * FROM planner.emit_due_reminders(:until, :max_events)")
     found = await session.execute(query, {"until": until, "max_events": limit})
@@ -179,14 +234,24 @@ def _page(later: bool, *filters: str) -> ReadQuery:
 
 
 @cache
-def _between(*filters: str) -> ReadQuery:
-    moment = PlannerEvent.start_date.type
-    begin, earliest, end = (bindparam(name, type_=moment) for name in ("begin", "earliest", "end"))
-    query = select(PlannerEvent).where(
-        _lasts_into(begin, earliest), PlannerEvent.start_date < end, *_filters(filters)
+def _single(later: bool, *filters: str) -> ReadQuery:
+    begin, earliest, end, seen = (
+        bindparam(name, type_=PlannerEvent.start_date.type)
+        for name in ("begin", "earliest", "end", "seen_at")
     )
-    query = query.order_by(PlannerEvent.start_date, PlannerEvent.id)
+    query = select(PlannerEvent).where(_single_into(begin, earliest), PlannerEvent.start_date < end)
+    place = tuple_(PlannerEvent.start_date, PlannerEvent.id)
+    if later:
+        query = query.where(place > tuple_(seen, bindparam("seen_id", type_=Uuid())))
+    query = query.where(*_filters(filters)).order_by(PlannerEvent.start_date, PlannerEvent.id)
     return ReadQuery(query.limit(bindparam("limit", type_=Integer())))
+
+
+@cache
+def _series(*filters: str) -> ReadQuery:
+    earliest, end = (bindparam(name, type_=PlannerEvent.start_date.type) for name in ("earliest", "end"))
+    query = select(PlannerEvent).where(_series_into(earliest), PlannerEvent.start_date < end)
+    return ReadQuery(query.where(*_filters(filters)))
 
 
 def _given(**filters: Any) -> dict[str, Any]:
@@ -198,15 +263,21 @@ def _filters(names: Sequence[str]) -> Rows[ColumnElement[bool]]:
     return [getattr(PlannerEvent, name) == bindparam(name) for name in names]
 
 
-def _lasts_into(begin: Any, earliest: Any) -> ColumnElement[bool]:
-    """Say what may take place after `begin`, when nothing that began before `earliest` lasts that long."""
-    single = and_(
+def _takes_place_after(begin: datetime) -> ColumnElement[bool]:
+    return or_(_single_into(begin, begin - LONGEST), _series_into(begin - LONGEST))
+
+
+def _single_into(begin: Any, earliest: Any) -> ColumnElement[bool]:
+    """Say which events that do not recur end after `begin`, when those from before `earliest` do not."""
+    return and_(
         PlannerEvent.recurrence.is_(None),
         PlannerEvent.start_date >= earliest,
         PlannerEvent.end_date >= begin,
     )
-    series = and_(
+
+
+def _series_into(earliest: Any) -> ColumnElement[bool]:
+    return and_(
         PlannerEvent.recurrence.is_not(None),
         or_(PlannerEvent.repeats_until.is_(None), PlannerEvent.repeats_until >= earliest),
     )
-    return or_(single, series)

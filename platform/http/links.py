@@ -27,6 +27,11 @@ def link(*parts: object, **query: object) -> Link:
     return Link(href=path)
 
 
+def absolute(request: Request, path: str, public_url: str | None) -> str:
+    """Return the address of a path at `public_url`; None: at the host that the request names."""
+    return (public_url or str(request.base_url)).rstrip("/") + path
+
+
 def page_link(request: Request, cursor: str | None) -> Link:
     """Return the link of this list at another cursor (None: the first page), other query parameters kept."""
     query = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]

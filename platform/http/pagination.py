@@ -190,7 +190,7 @@ def _index(value: object) -> int:
 def _moment(value: object) -> datetime:
     moment = datetime.fromisoformat(str(value))
     # A year that PostgreSQL's driver cannot shift to UTC would fail there with an error of its own.
-    if moment.tzinfo is None or not 2000 <= moment.year <= 2200:
+    if moment.tzinfo is None or not 1970 <= moment.year <= 2200:
         raise ValueError
     return moment
 

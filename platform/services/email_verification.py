@@ -31,7 +31,9 @@ async def send_code(resources: Resources, principal: Principal) -> None:
             raise invalid_token()
         code = await email_codes.issue(session, user, EmailCodePurpose.VERIFY_EMAIL)
     if code is not None:
-        letter = letters.verification(resources.settings.mail.sender, user.email, code)
+        letter = letters.verification(
+            resources.settings.mail.sender, user.email, code, resources.settings.api.public_url
+        )
         await deliver(resources.mailer, letter)
 
 

@@ -67,7 +67,9 @@ async def send_reset_code(resources: Resources, email: str, origin: Origin) -> N
         code = await email_codes.issue(session, user, EmailCodePurpose.RESET_PASSWORD)
         await audit.record(resources, session, SecurityEvent.PASSWORD_RESET_REQUESTED, user.id, origin)
     if code is not None:
-        letter = letters.password_reset(resources.settings.mail.sender, user.email, code)
+        letter = letters.password_reset(
+            resources.settings.mail.sender, user.email, code, resources.settings.api.public_url
+        )
         await deliver(resources.mailer, letter)
 
 
@@ -97,7 +99,9 @@ async def reset(resources: Resources, *, code: str, new: str, origin: Origin) ->
 
 async def send_notice(resources: Resources, email: str) -> None:
     """Tell the user that the password has changed."""
-    await deliver(resources.mailer, letters.password_changed(resources.settings.mail.sender, email))
+    settings = resources.settings
+    letter = letters.password_changed(settings.mail.sender, email, settings.api.public_url)
+    await deliver(resources.mailer, letter)
 
 
 async def _set(session: Session, user_id: UUID, password_hash: str, *, keep: UUID | None) -> int:

@@ -132,6 +132,27 @@ async def test_up_down_up_on_a_filled_database(scratch):
     await fill(app_url)
 
 
+async def test_reminders_are_told_as_before_after_a_step_back(scratch):
+    owner_url, _ = scratch
+
+    async def told() -> tuple[object, ...]:
+        connection = await asyncpg.connect(owner_url)
+        row = await connection.fetchrow(
+            "SELECT pg_get_function_result(oid) LIKE '%told boolean%', proowner::regrole::text,"
+            " EXISTS (SELECT FROM aclexplode(proacl) WHERE grantee = 0)"
+            " FROM pg_proc WHERE proname = 'emit_due_reminders'"
+        )
+        await connection.close()
+        return tuple(row)
+
+    await migrate.upgrade(owner_url, APP_ROLE)
+    assert await told() == (True, "lm_system", False)
+    await migrate.downgrade(owner_url, "0009")
+    assert await told() == (False, "lm_system", False)
+    await migrate.upgrade(owner_url, APP_ROLE)
+    assert await told() == (True, "lm_system", False)
+
+
 async def test_the_community_goes_and_the_rest_stays(scratch):
     owner_url, app_url = scratch
     await migrate.upgrade(owner_url, APP_ROLE)

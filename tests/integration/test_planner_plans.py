@@ -58,10 +58,14 @@ QUERIES: dict[str, Callable[[Session], Awaitable[object]]] = {
     "list": lambda session: planner_events.list(session, limit=21),
     "list after": lambda session: planner_events.list(session, limit=21, after=AFTER),
     "list filtered": lambda session: planner_events.list(session, limit=21, type=EventType.EXAM),
-    "month": lambda session: planner_events.list_between(session, NOW, NOW + MONTH, limit=2001),
-    "feed": lambda session: planner_events.list_since(session, NOW, limit=5000),
+    "month": lambda session: planner_events.list_single(session, NOW, NOW + MONTH, limit=21),
+    "month after": lambda session: planner_events.list_single(
+        session, NOW, NOW + MONTH, limit=21, after=AFTER
+    ),
+    "month's series": lambda session: planner_events.list_series(session, NOW, NOW + MONTH),
+    "feed": lambda session: planner_events.list_since(session, NOW),
     "feed version": lambda session: planner_events.version_since(session, NOW),
-    "series": planner_events.count_series,
+    "counts": planner_events.count,
     "uids": lambda session: planner_events.find_by_uids(session, ["1", "2", "3"]),
     "delete": lambda session: planner_events.delete(session, new_id()),
     "notifications": lambda session: notifications.list(session, limit=21),

@@ -158,6 +158,7 @@ def _made(column: Any) -> str:
         "BYTEA": "uuid_send(uuidv7())",
         "TIMESTAMP WITH TIME ZONE": "now() - n * interval '1 hour'",
         "TEXT[]": "ARRAY['read']",
+        "BOOLEAN": "n % 2 = 0",
     }.get(kind, "1 + n % 5")
 
 

@@ -68,16 +68,64 @@ async def test_each_occurrence_and_each_reminder_of_it(database: Database, user_
     assert (await read_event(database, user_id, event.id)).next_reminder_at is None
 
 
-async def test_after_a_long_silence_what_is_over_is_left_out(database: Database, user_id: UUID) -> None:
-    event = await plan(database, user_id, recurrence="FREQ=DAILY")
-    later = START + timedelta(days=30, hours=1)
-    await emit_due(database, later)
-    # The one that was next, late as it is, and none of the month in between.
-    assert [one.data["due_at"][:16] for one in await told(database, user_id)] == [
-        (START - timedelta(minutes=10)).isoformat()[:16]
+@pytest.mark.parametrize(("frequency", "days"), [("DAILY", 1), ("WEEKLY", 7)])
+async def test_reminders_of_two_occurrences_at_one_moment_are_both_told(
+    database: Database, user_id: UUID, frequency: str, days: int
+) -> None:
+    between = timedelta(days=days)
+    minutes = [0, days * 24 * 60]
+    await plan(database, user_id, recurrence=f"FREQ={frequency};COUNT=4", reminder_minutes=minutes)
+    for number in range(5):
+        await emit_due(database, START + number * between)
+    found = [
+        (datetime.fromisoformat(one.data["due_at"]), datetime.fromisoformat(one.data["starts_at"]))
+        for one in await told(database, user_id)
     ]
+    starts = [START + number * between for number in range(4)]
+    # The day before the first was over when it was planned.
+    before = [(start - between, start) for start in starts[1:]]
+    assert sorted(found) == sorted([*before, *((start, start) for start in starts)])
+
+
+@pytest.mark.parametrize("rule", [None, "FREQ=DAILY"])
+async def test_after_a_long_silence_what_has_begun_is_not_told(
+    database: Database, user_id: UUID, rule: str | None
+) -> None:
+    event = await plan(database, user_id, recurrence=rule)
+    late = START + timedelta(days=30, minutes=6)
+    await emit_due(database, late)
+    assert await told(database, user_id) == []
     after = await read_event(database, user_id, event.id)
-    assert after.next_reminder_at == START + timedelta(days=31) - timedelta(minutes=10)
+    following = START + timedelta(days=31) - timedelta(minutes=10)
+    assert after.next_reminder_at == (following if rule else None)
+
+
+async def test_a_reminder_that_is_late_is_told_before_its_start(database: Database, user_id: UUID) -> None:
+    await plan(database, user_id, start_date=START + timedelta(days=2), reminder_minutes=[24 * 60])
+    await emit_due(database, START + timedelta(days=2, minutes=4))
+    assert len(await told(database, user_id)) == 1
+
+
+async def test_a_change_before_a_reminder_goes_out_does_not_lose_it(
+    database: Database, user_id: UUID, postgres: Any
+) -> None:
+    event = await plan(database, user_id)
+    # It became due a minute ago, and no worker has come by.
+    owner = await asyncpg.connect(postgres.owner_url)
+    await owner.execute(
+        "UPDATE planner_events SET start_date = $2, end_date = $2, next_reminder_for = $2,"
+        " next_reminder_at = $3 WHERE id = $1",
+        event.id,
+        NOW + timedelta(minutes=9),
+        NOW - timedelta(minutes=1),
+    )
+    await owner.close()
+    before = await read_event(database, user_id, event.id)
+    change = {"title": "Waves"}
+    after = await update_event(database, user_id, event.id, change, check=lambda _: None)
+    assert after.next_reminder_at == before.next_reminder_at is not None
+    await emit_due(database, datetime.now(UTC))
+    assert [one.title for one in await told(database, user_id)] == ["Waves"]
 
 
 async def test_many_workers_at_once_send_each_reminder_once(database: Database, new_user: Any) -> None:

@@ -12,7 +12,7 @@ WITHOUT_ERRORS = {"livez", "readyz", "metrics"}
 # Single things of the product that have no version, each with its reason.
 WITHOUT_TAG = {
     # They can only be revoked, which holds for every version: a refresh meanwhile, or a use, is no reason
-    # against it. None is shown alone.
+    # against it.
     "/api/v1/auth/sessions/{session_id}",
     "/api/v1/auth/tokens/{token_id}",
     "/api/v1/auth/identities/{identity_id}",

@@ -138,3 +138,15 @@ async def test_the_outbox_keeps_messages_for_their_owner_only(tmp_path: Path) ->
 def test_a_header_cannot_be_broken() -> None:
     with pytest.raises(ValueError, match=r"newline|linefeed"):
         letters.verification(SENDER, "ada@example.com\nBcc: eve@example.com", "code")
+
+
+@pytest.mark.parametrize(
+    ("site", "begin"), [(None, "POST /api"), ("https://a.example/lm/", "POST https://a.example/lm/api")]
+)
+def test_letters_name_the_address_that_users_know(site: str | None, begin: str) -> None:
+    for made in (
+        letters.verification(SENDER, "ada@example.com", "code", site),
+        letters.password_reset(SENDER, "ada@example.com", "code", site),
+        letters.password_changed(SENDER, "ada@example.com", site),
+    ):
+        assert f"{begin}/v1/auth/" in made.get_content()

@@ -11,18 +11,20 @@ from little_monster.db.models.planner_events import EventType, PlannerEvent
 from little_monster.db.models.user_documents import Subject
 from little_monster.platform.errors import (
     Conflict,
+    Forbidden,
     InvalidInput,
     NotFound,
     PreconditionFailed,
     TooLarge,
     Unauthenticated,
+    UnsupportedFile,
 )
-from little_monster.platform.http.dependencies import CurrentUser, Idempotent, ResourcesDep
+from little_monster.platform.http.dependencies import CurrentUser, Idempotent, LoggedInUser, ResourcesDep
 from little_monster.platform.http.etags import NOT_MODIFIED, REVALIDATE, if_match, is_known, show, tag_of
 from little_monster.platform.http.exception_handlers import problem_responses
 from little_monster.platform.http.idempotency import IdempotentRoute
-from little_monster.platform.http.links import Links, link, page_link
-from little_monster.platform.http.pagination import Listing, PageDep, listing, revalidate
+from little_monster.platform.http.links import absolute, link
+from little_monster.platform.http.pagination import Listing, PageDep, listing
 from little_monster.platform.http.schemas.planner import (
     EventChanges,
     EventView,
@@ -89,7 +91,7 @@ async def list_events(
     filters: Filters,
     begin: Annotated[
         Moment | None,
-        Query(alias="from", description="Begin of a range: what takes place in it is listed, in one page."),
+        Query(alias="from", description="Begin of a range: what takes place in it is listed."),
     ] = None,
     end: Annotated[
         Moment | None, Query(alias="to", description="End of the range, at most 366 days later.")
@@ -103,11 +105,15 @@ async def list_events(
         )
         return listing(request, response, page, rows, view=EventView.of, position=_event_position)
     planned = await events.list_planned(
-        resources.database, user.user_id, filters, begin=_aware("from", begin), end=_aware("to", end)
+        resources.database,
+        user.user_id,
+        filters,
+        begin=_aware("from", begin),
+        end=_aware("to", end),
+        limit=page.fetch,
+        after=page.after,
     )
-    links: Links = {"self": page_link(request, None)}
-    revalidate(response, links)
-    return {"items": [EventView.at(one) for one in planned], "next_cursor": None, "_links": links}
+    return listing(request, response, page, planned, view=EventView.at, position=_planned_position)
 
 
 @router.post(
@@ -156,7 +162,7 @@ async def change_event(
     """Change an event, all of its occurrences; `exdates` leaves some out. Set `is_completed` when it is
     done."""
     event = await events.update_event(
-        resources.database, user.user_id, event_id, body.changes(), check=if_match(request, _version)
+        resources.database, user.user_id, event_id, body.given(), check=if_match(request, _version)
     )
     return _shown(response, event)
 
@@ -176,26 +182,27 @@ async def delete_event(event_id: UUID, request: Request, user: CurrentUser, reso
     "/feed",
     status_code=201,
     summary="Make a calendar feed",
-    responses=problem_responses(Unauthenticated, Conflict),
+    responses=problem_responses(Unauthenticated, Forbidden, Conflict),
 )
 async def create_feed(
-    request: Request, response: Response, user: CurrentUser, resources: ResourcesDep
+    request: Request, response: Response, user: LoggedInUser, resources: ResourcesDep
 ) -> NewFeedView:
     """Make a secret address at which a calendar program reads the planner (iCalendar). It is shown once."""
     made = await feeds.create_feed(resources.database, user.user_id, _tokens(resources))
     response.headers["Cache-Control"] = "no-store"
     path = link("planner", "calendar", f"{made.token}.ics").href
     shown = FeedView.of(made.feed)
-    return NewFeedView(**shown.model_dump(), url=f"{str(request.base_url).rstrip('/')}{path}")
+    url = absolute(request, path, resources.settings.api.public_url)
+    return NewFeedView(**shown.model_dump(), url=url)
 
 
 @router.delete(
     "/feed",
     status_code=204,
     summary="Revoke all calendar feeds",
-    responses=problem_responses(Unauthenticated),
+    responses=problem_responses(Unauthenticated, Forbidden),
 )
-async def revoke_feeds(user: CurrentUser, resources: ResourcesDep) -> None:
+async def revoke_feeds(user: LoggedInUser, resources: ResourcesDep) -> None:
     """Revoke all addresses at which calendar programs read the planner."""
     await feeds.revoke_feeds(resources.database, user.user_id)
 
@@ -204,23 +211,33 @@ async def revoke_feeds(user: CurrentUser, resources: ResourcesDep) -> None:
     "/feeds",
     summary="List one's own calendar feeds",
     response_model=Listing[FeedView],
-    responses=problem_responses(Unauthenticated, InvalidInput),
+    responses=problem_responses(Unauthenticated, Forbidden, InvalidInput),
 )
 async def list_feeds(
-    request: Request, response: Response, user: CurrentUser, resources: ResourcesDep, page: PageDep
+    request: Request, response: Response, user: LoggedInUser, resources: ResourcesDep, page: PageDep
 ) -> dict[str, Any]:
     """List feeds, newest first, those that are revoked too."""
     rows = await feeds.list_feeds(resources.database, user.user_id, limit=page.fetch, after=page.after)
     return listing(request, response, page, rows, view=FeedView.of, position=_feed_position)
 
 
+@router.get(
+    "/feeds/{feed_id}",
+    summary="Show a calendar feed",
+    responses=problem_responses(Unauthenticated, Forbidden, NotFound, InvalidInput),
+)
+async def get_feed(feed_id: UUID, user: LoggedInUser, resources: ResourcesDep) -> FeedView:
+    """Show a feed, one that is revoked too."""
+    return FeedView.of(await feeds.show_feed(resources.database, user.user_id, feed_id))
+
+
 @router.delete(
     "/feeds/{feed_id}",
     status_code=204,
     summary="Revoke a calendar feed",
-    responses=problem_responses(Unauthenticated, NotFound, InvalidInput),
+    responses=problem_responses(Unauthenticated, Forbidden, NotFound, InvalidInput),
 )
-async def revoke_feed(feed_id: UUID, user: CurrentUser, resources: ResourcesDep) -> None:
+async def revoke_feed(feed_id: UUID, user: LoggedInUser, resources: ResourcesDep) -> None:
     """Revoke one address."""
     await feeds.revoke_feed(resources.database, user.user_id, feed_id)
 
@@ -258,7 +275,7 @@ async def get_calendar(token: str, request: Request, resources: ResourcesDep) ->
     "/import",
     summary="Import a calendar file",
     openapi_extra={"requestBody": {"required": True, **_IMPORTED}},
-    responses=problem_responses(Unauthenticated, TooLarge, InvalidInput, Conflict),
+    responses=problem_responses(Unauthenticated, TooLarge, UnsupportedFile, InvalidInput, Conflict),
 )
 async def import_calendar(
     request: Request,
@@ -270,11 +287,19 @@ async def import_calendar(
     ] = "UTC",
 ) -> ImportView:
     """Store the events of an iCalendar file (RFC 5545), at most 1 MiB and 1,000 events. Events that are there
-    by their UID are changed. When one cannot be kept none is, and `errors` says why."""
+    by their UID are changed, unless they have a higher SEQUENCE, and those that the file cancels are deleted.
+    When one cannot be kept none is, and `errors` says why."""
+    _require_calendar(request)
     imported = await imports.import_calendar(
         resources.database, user.user_id, await request.body(), time_zone=time_zone
     )
     return ImportView.of(imported)
+
+
+def _require_calendar(request: Request) -> None:
+    kind, _, _ = request.headers.get("content-type", "").partition(";")
+    if kind.strip().lower() != "text/calendar":
+        raise UnsupportedFile("The file must be sent as text/calendar.")
 
 
 def _shown(response: Response, event: PlannerEvent) -> EventView:
@@ -307,6 +332,10 @@ def _tag(version: str) -> str:
 
 def _event_position(event: PlannerEvent) -> tuple[datetime, UUID]:
     return event.created_at, event.id
+
+
+def _planned_position(planned: events.Planned) -> tuple[datetime, UUID]:
+    return planned.position
 
 
 def _feed_position(feed: CalendarFeed) -> tuple[datetime, UUID]:

@@ -5,12 +5,13 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic.json_schema import SkipJsonSchema
 
 from little_monster.db.models.calendar_feeds import CalendarFeed
 from little_monster.db.models.planner_events import EventType, PlannerEvent
 from little_monster.db.models.user_documents import Subject
 from little_monster.platform.http.links import Links, link
-from little_monster.platform.http.schemas.texts import Body, without_nul
+from little_monster.platform.http.schemas.texts import Body, Changes, without_nul
 from little_monster.platform.services.planner.drafts import (
     MAX_DESCRIPTION_CHARS,
     MAX_EXDATES,
@@ -102,38 +103,32 @@ class NewEvent(Body):
         return Draft(**{name: getattr(self, name) for name in type(self).model_fields})
 
 
-class EventChanges(Body):
+class EventChanges(Changes):
     """What to change of an event; what is left out stays as it is."""
 
     model_config = ConfigDict(
         json_schema_extra={
+            "minProperties": 1,
             "examples": [
                 {"is_completed": True, "location": "Room 102", "recurrence": None, "reminder_minutes": [30]}
-            ]
+            ],
         }
     )
+    nullable = frozenset({"subject", "end_date", "recurrence"})
 
-    title: Title | None = None
-    description: Description | None = None
-    location: Location | None = None
+    title: Title | SkipJsonSchema[None] = None
+    description: Description | SkipJsonSchema[None] = None
+    location: Location | SkipJsonSchema[None] = None
     subject: Subject | None = Field(None, description="Null: none.")
-    type: EventType | None = None
-    start_date: Moment | None = Field(None, description=_START)
+    type: EventType | SkipJsonSchema[None] = None
+    start_date: Moment | SkipJsonSchema[None] = Field(None, description=_START)
     end_date: Moment | None = Field(None, description=_END)
-    time_zone: Zone | None = Field(None, description=_ZONE)
-    all_day: bool | None = None
-    is_completed: bool | None = None
+    time_zone: Zone | SkipJsonSchema[None] = Field(None, description=_ZONE)
+    all_day: bool | SkipJsonSchema[None] = None
+    is_completed: bool | SkipJsonSchema[None] = None
     recurrence: Rule | None = Field(None, description=f"{_RULE} Null: it no longer recurs.")
-    exdates: Exdates | None = Field(None, description=_EXDATES)
-    reminder_minutes: Minutes | None = Field(None, description=_MINUTES)
-
-    def changes(self) -> dict[str, Any]:
-        """Return the fields of a draft that change. Null is a value of some, and of the others nothing."""
-        given = {name: getattr(self, name) for name in self.model_fields_set}
-        return {name: value for name, value in given.items() if value is not None or name in _NULLABLE}
-
-
-_NULLABLE = ("subject", "end_date", "recurrence")
+    exdates: Exdates | SkipJsonSchema[None] = Field(None, description=_EXDATES)
+    reminder_minutes: Minutes | SkipJsonSchema[None] = Field(None, description=_MINUTES)
 
 
 class OccurrenceView(BaseModel):
@@ -224,7 +219,10 @@ class ImportView(BaseModel):
     created: int
     updated: int = Field(description="Events that were there, by their UID, and are now as the file says.")
     unchanged: int
-    ignored: int = Field(description="Entries that are no events, or are cancelled.")
+    deleted: int = Field(description="Events that the file cancels, or has no more beside their series.")
+    ignored: int = Field(
+        description="Entries that are no events, are cancelled, or are older than what is there."
+    )
 
     @classmethod
     def of(cls, imported: Imported) -> "ImportView":
@@ -233,5 +231,6 @@ class ImportView(BaseModel):
             created=imported.created,
             updated=imported.updated,
             unchanged=imported.unchanged,
+            deleted=imported.deleted,
             ignored=imported.ignored,
         )

@@ -21,6 +21,11 @@ from little_monster.platform.services.planner.rules import (
     read_rule,
     with_until,
 )
+from little_monster.platform.services.planner.texts import (
+    has_controls,
+    with_plain_ends,
+    without_controls,
+)
 from little_monster.platform.services.planner.zones import exists, is_zone, to_utc, to_wall
 
 MAX_TITLE_CHARS = 300
@@ -78,7 +83,7 @@ class Draft:
     @classmethod
     def of(cls, event: PlannerEvent) -> "Draft":
         """Return the draft of a stored event. The days of one with `all_day` stay when its time zone changes,
-        the moments of others do.
+        the moments of others do; texts lose the control characters that they may have had once.
         """
         zone = ZoneInfo(event.time_zone)
 
@@ -86,11 +91,11 @@ class Draft:
             return to_wall(moment, zone) if event.all_day else moment
 
         return cls(
-            title=event.title,
+            title=without_controls(event.title),
             start_date=given(event.start_date),
             end_date=given(event.end_date),
-            description=event.description,
-            location=event.location,
+            description=without_controls(event.description),
+            location=without_controls(event.location),
             subject=event.subject,
             type=event.type,
             time_zone=event.time_zone,
@@ -109,7 +114,7 @@ def settle(draft: Draft, now: datetime) -> dict[str, Any]:
     Raises:
         BadEvent: a field breaks a rule.
     """
-    _check_texts(draft)
+    texts = _texts(draft)
     series = _series(draft)
     reminders = _reminders(draft)
     following = None
@@ -117,9 +122,7 @@ def settle(draft: Draft, now: datetime) -> dict[str, Any]:
         following = next_reminder(series, reminders, after=now, now=now)
     due_at, starts_at = following or (None, None)
     return {
-        "title": draft.title,
-        "description": draft.description,
-        "location": draft.location,
+        **texts,
         "subject": draft.subject,
         "type": draft.type,
         "start_date": series.start,
@@ -136,15 +139,16 @@ def settle(draft: Draft, now: datetime) -> dict[str, Any]:
     }
 
 
-def _check_texts(draft: Draft) -> None:
-    for field, most in _LENGTHS.items():
-        text: str = getattr(draft, field)
-        if len(text) > most:
-            raise BadEvent(field, f"has more than {most} characters")
-        if "\x00" in text:
-            raise BadEvent(field, "must not contain the character U+0000")
-    if not draft.title.strip():
+def _texts(draft: Draft) -> dict[str, str]:
+    texts = {field: with_plain_ends(getattr(draft, field)) for field in _LENGTHS}
+    for field, text in texts.items():
+        if len(text) > _LENGTHS[field]:
+            raise BadEvent(field, f"has more than {_LENGTHS[field]} characters")
+        if has_controls(text):
+            raise BadEvent(field, "must not contain control characters")
+    if not texts["title"].strip():
         raise BadEvent("title", "must not be empty")
+    return texts
 
 
 def _series(draft: Draft) -> Series:
@@ -200,7 +204,7 @@ def _rule(draft: Draft, zone: ZoneInfo, start: datetime) -> Rule | None:
         raise BadEvent("recurrence", str(error)) from None
     first = to_wall(start, zone).date()
     if next(days(rule, first), None) is None:
-        raise BadEvent("recurrence", "The rule names no day, or one too seldom.")
+        raise BadEvent("recurrence", f"The rule names no day until {LAST_YEAR}.")
     if rule.until is not None and _is_before(rule.until, start, first):
         raise BadEvent("recurrence", "UNTIL is before start_date.")
     if not draft.all_day and not draft.start_date.tzinfo and not exists(draft.start_date, zone):

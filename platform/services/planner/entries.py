@@ -1,11 +1,11 @@
 """What an entry of a calendar file (VEVENT, RFC 5545, section 3.6.1) means as an event of the planner."""
 
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from icalendar import vDuration
 from icalendar.timezone.windows_to_olson import WINDOWS_TO_OLSON
 
 from little_monster.db.models.planner_events import EventType
@@ -19,6 +19,7 @@ from little_monster.platform.services.planner.drafts import (
 )
 from little_monster.platform.services.planner.ics import Component, Property
 from little_monster.platform.services.planner.rules import FIRST_YEAR, LAST_YEAR, read_date
+from little_monster.platform.services.planner.texts import has_controls, without_controls
 from little_monster.platform.services.planner.zones import is_zone, to_utc, to_wall
 
 MAX_UID_CHARS = 255
@@ -29,25 +30,26 @@ UTC_NAME = "UTC"
 _UNSUPPORTED = ("RDATE", "EXRULE")
 _CANCELLED = "CANCELLED"
 _MINUTE = timedelta(minutes=1)
+_MANY_DAYS = 2 * LONGEST.days
+_DURATION = re.compile(
+    r"([+-]?)P(?=[0-9T])(?:([0-9]{1,9})W)?(?:([0-9]{1,9})D)?"
+    r"(?:T(?:([0-9]{1,9})H)?(?:([0-9]{1,9})M)?(?:([0-9]{1,9})S)?)?"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """An entry, the one of this `number` in its file, from 0. `replaces` is the start of the occurrence of
-    the series `uid` that it stands for, if it stands for one; `cancelled` takes that one, or the whole event,
-    out of the calendar.
+    the series `uid` that it stands for, if it stands for one: a moment, or a day, which has no time zone;
+    `cancelled` takes that one, or the whole event, out of the calendar. No `sequence`: the file has none.
     """
 
     number: int
     uid: str
     draft: Draft
-    sequence: int
+    sequence: int | None
     replaces: datetime | None
     cancelled: bool
-
-    def without(self, start: datetime) -> "Entry":
-        """Return the entry without the occurrence that begins at `start`."""
-        return replace(self, draft=replace(self.draft, exdates=[*self.draft.exdates, start]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +76,11 @@ def read_entry(component: Component, zone: str, number: int) -> Entry:
         if component.all(name):
             raise BadEvent(name, "is not supported")
     uid = component.text("UID").strip()
-    if not uid or len(uid) > MAX_UID_CHARS or "\x00" in uid:
-        raise BadEvent("UID", f"must have 1 to {MAX_UID_CHARS} characters")
+    if not uid or len(uid) > MAX_UID_CHARS or has_controls(uid):
+        raise BadEvent("UID", f"must have 1 to {MAX_UID_CHARS} characters, and none that control")
     replaces = component.first("RECURRENCE-ID")
+    if replaces and "RANGE" in replaces.parameters:
+        raise BadEvent("RECURRENCE-ID", "with a RANGE, all that follow, is not supported")
     return Entry(
         number,
         uid,
@@ -96,11 +100,11 @@ def _draft(component: Component, zone: str) -> Draft:
     start = _start(component, zone)
     type_, subject = _categories(component)
     return Draft(
-        title=component.text("SUMMARY").strip() or "Untitled",
+        title=_text(component, "SUMMARY").strip() or "Untitled",
         start_date=start.value,
         end_date=_end(component, start, zone),
-        description=component.text("DESCRIPTION"),
-        location=component.text("LOCATION"),
+        description=_text(component, "DESCRIPTION"),
+        location=_text(component, "LOCATION"),
         subject=subject,
         type=type_,
         time_zone=start.zone or zone,
@@ -109,6 +113,11 @@ def _draft(component: Component, zone: str) -> Draft:
         exdates=[*_exdates(component, start, zone)],
         reminder_minutes=_reminders(component),
     )
+
+
+def _text(component: Component, name: str) -> str:
+    # Programs that paste from others leave such characters behind; of no use, and no reason to refuse a file.
+    return without_controls(component.text(name))
 
 
 def _start(component: Component, zone: str) -> _Time:
@@ -122,8 +131,12 @@ def _end(component: Component, start: _Time, zone: str) -> datetime | None:
     if (found := component.first("DTEND")) is not None:
         return _times(found, zone)[0].value
     if (found := component.first("DURATION")) is not None:
-        # Still longer than any event may be, but not so long that no date is left.
-        return start.value + max(-LONGEST, min(_duration(found), 2 * LONGEST))
+        days, exactly = _duration(found)
+        # Days are those of clocks, however long (section 3.3.6).
+        if start.zone is None:
+            return start.value + days + exactly
+        clocks = ZoneInfo(start.zone)
+        return to_utc(to_wall(start.value, clocks) + days, clocks) + exactly
     return None
 
 
@@ -167,20 +180,33 @@ def _rule(component: Component) -> str | None:
 def _exdates(component: Component, start: _Time, zone: str) -> Iterator[datetime]:
     for found in component.all("EXDATE"):
         for one in _times(found, zone):
-            if one.is_day and start.zone is not None:
-                # Some programs name only the day of a time that is left out.
-                clock = to_wall(start.value, ZoneInfo(start.zone)).time()
-                yield datetime.combine(one.value, clock)
-            else:
-                yield one.value
+            yield on_series(one.value, start.value, start.zone or zone, all_day=start.is_day)
 
 
-def _duration(found: Property) -> timedelta:
-    try:
-        read: timedelta = vDuration.from_ical(found.value.strip())  # type: ignore[no-untyped-call]
-    except ValueError:
-        raise BadEvent(found.name, "is not a duration (PT1H30M)") from None
-    return read
+def on_series(moment: datetime, start: datetime, zone: str, *, all_day: bool) -> datetime:
+    """Return the start of an occurrence that a file names, as `Draft` takes it: some programs name only the
+    day of a time, which is without a time zone here.
+
+    Args:
+        start: of the series, in the time zone `zone`.
+    """
+    if all_day:
+        wall = to_wall(moment, ZoneInfo(zone)) if moment.tzinfo else moment
+        return datetime.combine(wall, time())
+    return moment if moment.tzinfo else datetime.combine(moment, to_wall(start, ZoneInfo(zone)).time())
+
+
+def _duration(found: Property) -> tuple[timedelta, timedelta]:
+    """Return the days of a duration, and what it has besides; neither so long that no date is left, but
+    still longer than any event may be.
+    """
+    read = _DURATION.fullmatch(found.value.strip().upper())
+    if read is None:
+        raise BadEvent(found.name, "is not a duration (PT1H30M)")
+    weeks, days, hours, minutes, seconds = (int(one or 0) for one in read.groups()[1:])
+    exactly = timedelta(hours=hours, minutes=minutes, seconds=seconds)
+    sign = -1 if read[1] == "-" else 1
+    return sign * timedelta(min(weeks * 7 + days, _MANY_DAYS)), sign * min(exactly, 2 * LONGEST)
 
 
 def _reminders(component: Component) -> list[int]:
@@ -193,7 +219,7 @@ def _reminders(component: Component) -> list[int]:
         if trigger is None or trigger.parameters.get("RELATED", "START").upper() != "START":
             continue
         try:
-            minutes.add(-_duration(trigger) // _MINUTE)
+            minutes.add(-sum(_duration(trigger), timedelta()) // _MINUTE)
         except BadEvent:
             continue
     return sorted(one for one in minutes if 0 <= one <= MAX_REMINDER_MINUTES)[:MAX_REMINDERS]
@@ -213,6 +239,6 @@ def _categories(component: Component) -> tuple[EventType, Subject | None]:
     return type_ or EventType.OTHER, subject
 
 
-def _sequence(component: Component) -> int:
+def _sequence(component: Component) -> int | None:
     text = component.text("SEQUENCE").strip()
-    return int(text) if text.isascii() and text.isdigit() and len(text) < MAX_SEQUENCE_DIGITS else 0
+    return int(text) if text.isascii() and text.isdigit() and len(text) < MAX_SEQUENCE_DIGITS else None

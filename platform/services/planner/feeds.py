@@ -17,14 +17,13 @@ from uuid import UUID
 
 from little_monster.db.models.calendar_feeds import CalendarFeed
 from little_monster.db.models.planner_events import PlannerEvent
-from little_monster.db.repositories import calendar_feeds, planner_events
+from little_monster.db.repositories import calendar_feeds, planner_events, users
 from little_monster.db.session import Database
 from little_monster.platform.errors import Conflict, NotFound
 from little_monster.platform.services.planner.calendars import FORMAT
 from little_monster.platform.settings import AuthSettings
 
 MAX_FEEDS = 10
-MAX_EVENTS = 5_000
 KEPT = timedelta(days=366)
 """How far back a feed goes."""
 
@@ -87,6 +86,7 @@ async def create_feed(database: Database, owner: UUID, tokens: FeedTokens) -> Ne
     """
     token = tokens.new()
     async with database.session(owner) as session:
+        await users.lock(session, owner)
         if await calendar_feeds.count_good(session) >= MAX_FEEDS:
             raise Conflict(f"There are {MAX_FEEDS} feeds: revoke one first.", code="too_many_feeds")
         feed = await calendar_feeds.create(session, user_id=owner, token_hash=_digest(token))
@@ -98,6 +98,19 @@ async def list_feeds(database: Database, owner: UUID, *, limit: int, after: Afte
     return await database.query(owner, partial(calendar_feeds.list, limit=limit, after=after))
 
 
+async def show_feed(database: Database, owner: UUID, feed_id: UUID) -> CalendarFeed:
+    """Return one feed.
+
+    Raises:
+        NotFound: there is none, or it is somebody else's.
+    """
+    async with database.session(owner) as session:
+        feed = await calendar_feeds.get(session, feed_id)
+    if feed is None:
+        raise _no_feed()
+    return feed
+
+
 async def revoke_feed(database: Database, owner: UUID, feed_id: UUID) -> None:
     """Revoke one feed.
 
@@ -106,7 +119,7 @@ async def revoke_feed(database: Database, owner: UUID, feed_id: UUID) -> None:
     """
     async with database.session(owner) as session:
         if not await calendar_feeds.revoke(session, feed_id):
-            raise NotFound("There is no such feed.", code="feed_not_found")
+            raise _no_feed()
 
 
 async def revoke_feeds(database: Database, owner: UUID) -> None:
@@ -133,16 +146,19 @@ async def read_feed(
     since = datetime.now(UTC) - KEPT
     async with database.session(owner) as session:
         await calendar_feeds.touch(session, digest)
-        count, latest = await planner_events.version_since(session, since)
-        version = f"{FORMAT}-{count}-{latest.timestamp() if latest else 0:.6f}"
+        version = f"{FORMAT}-{await planner_events.version_since(session, since)}"
         if is_known(version):
             return Contents(version, None)
-        return Contents(version, await planner_events.list_since(session, since, limit=MAX_EVENTS))
+        return Contents(version, await planner_events.list_since(session, since))
 
 
 async def _owner_of(database: Database, digest: bytes) -> UUID | None:
     async with database.session(None) as session:
         return await calendar_feeds.find_owner(session, digest)
+
+
+def _no_feed() -> NotFound:
+    return NotFound("There is no such feed.", code="feed_not_found")
 
 
 def _digest(token: str) -> bytes:

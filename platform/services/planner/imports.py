@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -10,13 +10,14 @@ from uuid import UUID
 from little_monster.db.base import new_id
 from little_monster.db.errors import DuplicateKey
 from little_monster.db.models.planner_events import PlannerEvent
-from little_monster.db.repositories import planner_events
+from little_monster.db.repositories import planner_events, users
 from little_monster.db.session import Database, Session
 from little_monster.platform.errors import Conflict, FieldProblem, InvalidInput
 from little_monster.platform.services.planner.drafts import BadEvent, settle
 from little_monster.platform.services.planner.entries import Entry, read_entry, zone_of
-from little_monster.platform.services.planner.events import MAX_SERIES, require_room, revise, too_many_series
+from little_monster.platform.services.planner.events import MAX_SERIES, require_room, too_many_series
 from little_monster.platform.services.planner.ics import BadCalendar, Component, read_calendars
+from little_monster.platform.services.planner.merges import BadEntry, File, merge, without_replaced
 from little_monster.platform.services.planner.quotes import quoted
 from little_monster.platform.services.planner.zones import is_zone
 
@@ -30,11 +31,14 @@ _ENTRY = "VEVENT"
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What came of a file. `ignored` are entries that are no events, or are cancelled."""
+    """What came of a file. `ignored` are entries that are no events, are cancelled, or are older than what is
+    there.
+    """
 
     created: int
     updated: int
     unchanged: int
+    deleted: int
     ignored: int
 
 
@@ -42,14 +46,15 @@ async def import_calendar(database: Database, owner: UUID, content: bytes, *, ti
     """Store the events of a calendar file; those whose UID is there are changed into what the file says.
 
     An entry that stands for one occurrence of a series becomes an event of its own, and that occurrence is
-    left out of the series.
+    left out of the series, in the file or stored. An event that the file cancels is deleted, and so is one
+    that stood for an occurrence of a series which the file has without it.
 
     Args:
         time_zone: of times and days without one, when the file does not name it.
 
     Raises:
         InvalidInput: it is no calendar, or has entries that cannot be kept: `errors` says which and why.
-        Conflict: too many events would recur, or another import stores the same events.
+        Conflict: there would be too many events, or another request stores the same ones.
     """
     if not is_zone(time_zone):
         raise BadEvent("time_zone", "is not the name of a time zone, as Europe/Berlin").problem("query")
@@ -57,21 +62,15 @@ async def import_calendar(database: Database, owner: UUID, content: bytes, *, ti
     file = await asyncio.to_thread(_read, content, time_zone)
     try:
         async with database.session(owner) as session:
-            return await _store(session, owner, file)
+            return await _store(session, owner, *file)
+    except BadEntry as refused:
+        raise _refused([_problem(refused.entry.number, refused.entry.uid, refused.error)]) from None
     except DuplicateKey:
         raise Conflict("Another request stored the same events meanwhile. Try again.") from None
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
-    """The events of a file and their columns, both by UID, and how many other entries it has."""
-
-    entries: Mapping[str, Entry]
-    columns: Mapping[str, Mapping[str, Any]]
-    ignored: int
-
-
-def _read(content: bytes, time_zone: str) -> _File:
+def _read(content: bytes, time_zone: str) -> tuple[File, int]:
+    """Return the events of a file, and how many other things stand in it."""
     try:
         calendars = read_calendars(content)
     except BadCalendar as error:
@@ -85,12 +84,12 @@ def _read(content: bytes, time_zone: str) -> _File:
     errors: list[FieldProblem] = []
     read = [*_entries(events, errors)]
     errors += _repeated(read)
-    entries = _by_uid(read)
-    columns = {uid: values for uid, entry in entries.items() if (values := _columns(entry, errors))}
+    entries = without_replaced(read)
+    kept = (one for one in entries if not one.cancelled)
+    columns = {one.number: values for one in kept if (values := _columns(one, errors))}
     if errors:
         raise _refused(errors)
-    others = sum(one.name not in (_ENTRY, "VTIMEZONE") for one, _ in found)
-    return _File(entries, columns, others + sum(one.cancelled for one in read))
+    return File(entries, columns), sum(one.name not in (_ENTRY, "VTIMEZONE") for one, _ in found)
 
 
 def _entries(events: Sequence[tuple[Component, str]], errors: list[FieldProblem]) -> Iterator[Entry]:
@@ -136,58 +135,15 @@ def _refused(errors: Sequence[FieldProblem]) -> InvalidInput:
     )
 
 
-def _by_uid(entries: Sequence[Entry]) -> Mapping[str, Entry]:
-    """Return the entries to store by the UIDs that they get."""
-    whole = {one.uid: one for one in entries if one.replaces is None and not one.cancelled}
-    for one in entries:
-        if one.replaces is not None and one.uid in whole:
-            whole[one.uid] = whole[one.uid].without(one.replaces)
-    single = {_own_uid(one): one for one in entries if one.replaces is not None and not one.cancelled}
-    return {**whole, **single}
-
-
-def _own_uid(entry: Entry) -> str:
-    return f"{entry.uid}/{entry.replaces:%Y%m%dT%H%M%S}"
-
-
-async def _store(session: Session, owner: UUID, file: _File) -> Imported:
-    known = await planner_events.find_by_uids(session, [*file.entries])
-    columns = {uid: _kept(file, uid, known.get(uid)) for uid in file.entries}
-    recurring = [uid for uid in columns if columns[uid]["recurrence"] and not _recurs(known.get(uid))]
-    if recurring:
-        await require_room(session, len(recurring))
-    fresh = [_row(owner, file.entries[uid], uid, columns[uid]) for uid in columns if uid not in known]
-    changed = [_change(row, file.entries[uid], columns[uid]) for uid, row in known.items()]
+async def _store(session: Session, owner: UUID, file: File, others: int) -> Imported:
+    await users.lock(session, owner)
+    uids = {one.uid for one in file.entries}
+    found = merge(file, await planner_events.find_by_uids(session, [*uids]))
+    await planner_events.delete_all(session, found.gone)
+    await require_room(session, events=len(found.fresh), series=found.more_series)
+    fresh = [
+        PlannerEvent(id=new_id(), user_id=owner, uid=uid, **values) for uid, values in found.fresh.items()
+    ]
     await planner_events.create_all(session, fresh)
-    return Imported(len(fresh), sum(changed), len(known) - sum(changed), file.ignored)
-
-
-def _kept(file: _File, uid: str, known: PlannerEvent | None) -> Mapping[str, Any]:
-    """Return an event's columns. What a file cannot say stays as it is: that it is done, and where its days
-    are.
-    """
-    draft = file.entries[uid].draft
-    if known is None or not (known.is_completed or (known.all_day and draft.all_day)):
-        return file.columns[uid]
-    zone = known.time_zone if draft.all_day else draft.time_zone
-    draft = replace(draft, is_completed=known.is_completed, time_zone=zone)
-    try:
-        return settle(draft, datetime.now(UTC))
-    except BadEvent as error:
-        raise _refused([_problem(file.entries[uid].number, uid, error)]) from None
-
-
-def _recurs(known: PlannerEvent | None) -> bool:
-    return known is not None and known.recurrence is not None
-
-
-def _row(owner: UUID, entry: Entry, uid: str, columns: Mapping[str, Any]) -> PlannerEvent:
-    return PlannerEvent(id=new_id(), user_id=owner, uid=uid, sequence=entry.sequence, **columns)
-
-
-def _change(row: PlannerEvent, entry: Entry, columns: Mapping[str, Any]) -> bool:
-    """Make the row what the file says; say whether a calendar has to show it."""
-    before = row.sequence
-    revise(row, columns)
-    row.sequence = max(row.sequence, entry.sequence)
-    return row.sequence != before
+    await planner_events.save_all(session, found.changed)
+    return Imported(len(fresh), found.updated, found.unchanged, len(found.gone), found.ignored + others)

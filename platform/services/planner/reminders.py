@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from little_monster.db.policies.planner import LATE
 from little_monster.db.repositories import planner_events
 from little_monster.db.repositories.planner_events import Emitted, NextReminder
 from little_monster.db.session import Database
@@ -16,26 +17,33 @@ from little_monster.platform.services.planner.occurrences import Series
 
 BATCH = 200
 
-# What has begun needs no reminder, but for the time that one takes on its way.
-_LATE = timedelta(minutes=5)
+_TICK = timedelta(microseconds=1)
 
 _log = structlog.get_logger(__name__)
 
 
 def next_reminder(
-    series: Series, minutes: Sequence[int], *, after: datetime, now: datetime
+    series: Series, minutes: Sequence[int], *, after: datetime, told: datetime | None = None, now: datetime
 ) -> tuple[datetime, datetime] | None:
     """Return when the first reminder behind `after` is due, and the start that it reminds of.
+
+    Reminders of two starts may be due at one moment, as that of a day before for tomorrow and that of today:
+    they follow each other in the order of their starts.
 
     Args:
         minutes: before each start; one reminder each.
         after: when the last one was due.
+        told: the start that it reminded of; None: so did all that were due then.
         now: reminders of what has begun by now are left out.
     """
     found = []
     for one in minutes:
         before = timedelta(minutes=one)
-        start = series.first_after(max(after + before, now - _LATE))
+        begin = after + before
+        if told is not None and begin > told:
+            # Due at the same moment, and still to be told.
+            begin -= _TICK
+        start = series.first_after(max(begin, now - LATE))
         if start is not None:
             found.append((start - before, start))
     return min(found, default=None)
@@ -51,21 +59,23 @@ async def emit_due(database: Database, now: datetime) -> int:
     """
     count = 0
     while emitted := await _emit_batch(database, now):
-        count += emitted
+        count += sum(one.told for one in emitted)
     return count
 
 
-async def _emit_batch(database: Database, now: datetime) -> int:
+async def _emit_batch(database: Database, now: datetime) -> Sequence[Emitted]:
     async with database.session(None) as session:
         emitted = await planner_events.emit_due_reminders(session, now, limit=BATCH)
         await planner_events.schedule_reminders(session, [*_following(emitted, now)])
-    return len(emitted)
+    return emitted
 
 
 def _following(emitted: Iterable[Emitted], now: datetime) -> Iterator[NextReminder]:
     for one in emitted:
         try:
-            found = next_reminder(Series.of(one), one.reminder_minutes, after=one.due_at, now=now)
+            found = next_reminder(
+                Series.of(one), one.reminder_minutes, after=one.due_at, told=one.starts_at, now=now
+            )
         except Exception:
             # One event that cannot be read, as of a time zone that is no more, must not hold up the others.
             _log.exception("reminder_not_scheduled", event_id=str(one.event_id))

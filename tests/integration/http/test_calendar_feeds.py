@@ -1,5 +1,6 @@
 """Calendar feeds: a secret address that a calendar program reads without a token, until it is revoked."""
 
+import asyncio
 import hashlib
 import io
 from collections.abc import Awaitable, Callable, Iterator
@@ -12,8 +13,10 @@ import asyncpg
 import httpx
 import icalendar
 import pytest
+from fastapi import FastAPI
 
 from little_monster.db.base import new_id
+from little_monster.db.repositories import planner_events
 from little_monster.platform.logs import setup_logs
 from little_monster.platform.services.planner.feeds import FeedTokens
 from little_monster.platform.settings import Settings, TelemetrySettings
@@ -82,7 +85,65 @@ async def test_a_feed_that_has_not_changed_is_not_sent_again(client: httpx.Async
     tags.append((await client.get(url)).headers["etag"])
     await plan(client, account)
     tags.append((await client.get(url)).headers["etag"])
-    assert len(set(tags)) == 4
+    await client.patch(path, json={"is_completed": True}, headers=account.headers)
+    tags.append((await client.get(url)).headers["etag"])
+    assert len(set(tags)) == 5
+
+
+async def test_a_change_that_began_earlier_and_ends_later_is_seen(
+    client: httpx.AsyncClient, account: Any, app: FastAPI
+) -> None:
+    slow, fast = [await plan(client, account) for _ in range(2)]
+    url = (await make(client, account))["url"]
+    owner = UUID(account.user["id"])
+    async with app.state.resources.database.session(owner) as session:
+        # The transaction, and so its time, begins here.
+        row = await planner_events.get(session, UUID(slow["id"]), for_update=True)
+        assert row is not None
+        await client.patch(fast["_links"]["self"]["href"], json={"title": "Fast"}, headers=account.headers)
+        tag = (await client.get(url)).headers["etag"]
+        await planner_events.save(session, row, {"title": "Slow"})
+    answer = await client.get(url, headers={"If-None-Match": tag})
+    assert answer.status_code == 200
+    assert b"SUMMARY:Slow" in answer.content
+
+
+async def test_all_events_are_in_the_feed(client: httpx.AsyncClient, account: Any) -> None:
+    first = [await plan(client, account) for _ in range(3)]
+    await plan(client, account, start_date=(SOON + timedelta(days=400)).isoformat())
+    content = (await client.get((await make(client, account))["url"])).content
+    assert len(icalendar.Calendar.from_ical(content).events) == len(first) + 1
+
+
+async def test_the_host_of_a_request_is_not_believed(
+    settings: Settings, running: Any, client_of: Any
+) -> None:
+    api = settings.api.model_copy(update={"public_url": "https://study.example.org/lm/"})
+    async with running(settings.model_copy(update={"api": api})) as app, client_of(app) as client:
+        body = {"email": f"{new_id()}@example.com", "password": "a horse at the door", "display_name": "A"}
+        made = await client.post("/api/v1/auth/register", json=body)
+        token = made.json()["tokens"]["access_token"]
+        headers = {"Authorization": f"Bearer {token}", "Host": "evil.example"}
+        made = await client.post(f"{PLANNER}/feed", headers=headers)
+    assert made.json()["url"].startswith(f"https://study.example.org/lm{PLANNER}/calendar/")
+
+
+async def test_a_personal_access_token_makes_no_feed(client: httpx.AsyncClient, account: Any) -> None:
+    feed = await make(client, account)
+    body = {"name": "script", "scopes": ["read", "write"]}
+    made = await client.post("/api/v1/auth/tokens", json=body, headers=account.headers)
+    headers = {"Authorization": f"Bearer {made.json()['token']}"}
+    shown = feed["_links"]["self"]["href"]
+    for method, path in (
+        ("POST", f"{PLANNER}/feed"),
+        ("DELETE", f"{PLANNER}/feed"),
+        ("GET", f"{PLANNER}/feeds"),
+        ("GET", shown),
+        ("DELETE", shown),
+    ):
+        answer = await client.request(method, path, headers=headers)
+        assert answer.status_code == 403, path
+    assert (await client.get(feed["url"])).status_code == 200
 
 
 async def test_uid_stays_and_sequence_rises(client: httpx.AsyncClient, account: Any) -> None:
@@ -116,6 +177,7 @@ async def test_the_list_says_when_but_not_where(client: httpx.AsyncClient, accou
     listed = await client.get(f"{PLANNER}/feeds", headers=account.headers)
     (shown,) = listed.json()["items"]
     assert shown == {name: value for name, value in feed.items() if name != "url"}
+    assert (await client.get(shown["_links"]["self"]["href"], headers=account.headers)).json() == shown
     assert (shown["last_used_at"], shown["revoked_at"]) == (None, None)
     await client.get(feed["url"])
     await client.delete(f"{PLANNER}/feed", headers=account.headers)
@@ -129,15 +191,18 @@ async def test_feeds_of_others(client: httpx.AsyncClient, register: Callable[[],
     feed = await make(client, ada)
     assert (await client.get(f"{PLANNER}/feeds", headers=eve.headers)).json()["items"] == []
     for path in (feed["_links"]["self"]["href"], f"{PLANNER}/feeds/{new_id()}"):
-        answer = await client.delete(path, headers=eve.headers)
-        assert (answer.status_code, answer.json()["code"]) == (404, "feed_not_found")
+        for method in ("GET", "DELETE"):
+            answer = await client.request(method, path, headers=eve.headers)
+            assert (answer.status_code, answer.json()["code"]) == (404, "feed_not_found")
     await client.delete(f"{PLANNER}/feed", headers=eve.headers)
     assert (await client.get(feed["url"])).status_code == 200
 
 
 async def test_a_user_has_so_many_feeds(client: httpx.AsyncClient, account: Any) -> None:
-    for _ in range(10):
-        await make(client, account)
+    answers = await asyncio.gather(
+        *(client.post(f"{PLANNER}/feed", headers=account.headers) for _ in range(13))
+    )
+    assert sorted(one.status_code for one in answers) == [201] * 10 + [409] * 3
     refused = await client.post(f"{PLANNER}/feed", headers=account.headers)
     assert (refused.status_code, refused.json()["code"]) == (409, "too_many_feeds")
     await client.delete(f"{PLANNER}/feed", headers=account.headers)
@@ -190,6 +255,7 @@ async def test_a_forged_token_is_refused_before_the_database(settings: Settings)
     tokens = FeedTokens(settings.auth)
     token = tokens.new()
     assert tokens.is_ours(token)
-    forged = ["", "a", token[:-1], token[:-4], "A" + token[1:], token + "AAAA", "ä" * 64, token.swapcase()]
+    other = "B" if token[0] == "A" else "A"
+    forged = ["", "a", token[:-1], token[:-4], other + token[1:], token + "AAAA", "ä" * 64, token.swapcase()]
     assert [one for one in forged if tokens.is_ours(one)] == []
     assert len({tokens.new() for _ in range(100)}) == 100

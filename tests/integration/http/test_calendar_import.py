@@ -5,6 +5,8 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import Engine
+from sqlalchemy.event import listen, remove
 
 IMPORT = "/api/v1/planner/import"
 EVENTS = "/api/v1/planner/events"
@@ -36,13 +38,13 @@ async def test_events_are_stored_once(client: httpx.AsyncClient, account: Any) -
     )
     first = await send(client, account, content, time_zone="Europe/Berlin")
     assert first.status_code == 200, first.text
-    assert first.json() == {"created": 2, "updated": 0, "unchanged": 0, "ignored": 0}
+    assert first.json() == {"created": 2, "updated": 0, "unchanged": 0, "deleted": 0, "ignored": 0}
     before = await stored(client, account)
     assert (before["a"]["title"], before["a"]["recurrence"]) == ("Optics", "FREQ=WEEKLY;COUNT=3")
     assert (before["a"]["type"], before["a"]["subject"]) == ("class", "physics")
     assert (before["b"]["all_day"], before["b"]["start_date"]) == (True, "2026-05-31T22:00:00Z")
     again = await send(client, account, content)
-    assert again.json() == {"created": 0, "updated": 0, "unchanged": 2, "ignored": 0}
+    assert again.json() == {"created": 0, "updated": 0, "unchanged": 2, "deleted": 0, "ignored": 0}
     assert await stored(client, account) == before
 
 
@@ -54,7 +56,7 @@ async def test_an_event_that_is_there_becomes_what_the_file_says(
     path = old["_links"]["self"]["href"]
     await client.patch(path, json={"is_completed": True}, headers=account.headers)
     answer = await send(client, account, file(event("a", "SUMMARY:New", "SEQUENCE:7")))
-    assert answer.json() == {"created": 0, "updated": 1, "unchanged": 0, "ignored": 0}
+    assert answer.json() == {"created": 0, "updated": 1, "unchanged": 0, "deleted": 0, "ignored": 0}
     (new,) = (await stored(client, account)).values()
     assert (new["id"], new["title"], new["sequence"], new["is_completed"]) == (old["id"], "New", 7, True)
 
@@ -71,7 +73,7 @@ async def test_our_own_feed_changes_nothing(client: httpx.AsyncClient, account: 
     before = await stored(client, account)
     url = (await client.post("/api/v1/planner/feed", headers=account.headers)).json()["url"]
     answer = await send(client, account, (await client.get(url)).content)
-    assert answer.json() == {"created": 0, "updated": 0, "unchanged": 3, "ignored": 0}
+    assert answer.json() == {"created": 0, "updated": 0, "unchanged": 3, "deleted": 0, "ignored": 0}
     assert await stored(client, account) == before
 
 
@@ -84,7 +86,7 @@ async def test_an_occurrence_of_its_own_leaves_its_series(client: httpx.AsyncCli
     )
     for counts in ({"created": 2, "unchanged": 0}, {"created": 0, "unchanged": 2}):
         answer = await send(client, account, content)
-        assert answer.json() == {"updated": 0, "ignored": 2, **counts}
+        assert answer.json() == {"updated": 0, "deleted": 0, "ignored": 2, **counts}
     window = {"from": "2026-05-01T00:00:00Z", "to": "2026-06-01T00:00:00Z"}
     found = (await client.get(EVENTS, params=window, headers=account.headers)).json()["items"]
     assert [(one["title"], one["occurrence"]["start_date"][5:16]) for one in found] == [
@@ -235,3 +237,146 @@ async def test_the_same_uid_of_two_users(
     assert answer.json()["created"] == 1
     assert (await stored(client, ada))["a"]["title"] == "Hers"
     assert (await stored(client, eve))["a"]["title"] == "Mine"
+
+
+WINDOW = {"from": "2026-05-01T00:00:00Z", "to": "2026-06-01T00:00:00Z"}
+SERIES = event("a", "SUMMARY:Lecture", "RRULE:FREQ=DAILY;COUNT=3", "SEQUENCE:1")
+
+
+async def times(client: httpx.AsyncClient, account: Any) -> list[tuple[str, str]]:
+    """What takes place in May: titles, and days with hours."""
+    response = await client.get(EVENTS, params={**WINDOW, "limit": "100"}, headers=account.headers)
+    found = response.json()["items"]
+    return [(one["title"], one["occurrence"]["start_date"][8:13]) for one in found]
+
+
+async def test_all_that_follow_an_occurrence_cannot_be_moved(client: httpx.AsyncClient, account: Any) -> None:
+    content = file(SERIES, event("a", "RECURRENCE-ID;RANGE=THISANDFUTURE:20260505T100000Z"))
+    answer = await send(client, account, content)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == "events.1.RECURRENCE-ID"
+
+
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("replaced", ["RECURRENCE-ID:20260505T100000Z", "RECURRENCE-ID;VALUE=DATE:20260505"])
+async def test_an_occurrence_of_its_own_takes_the_place_of_that_of_the_series(
+    client: httpx.AsyncClient, account: Any, replaced: str, apart: bool
+) -> None:
+    moved = event("a", "SUMMARY:Moved", replaced, start="DTSTART:20260505T180000Z")
+    if apart:
+        await send(client, account, file(SERIES))
+        answer = await send(client, account, file(moved))
+        assert answer.json() == {"created": 1, "updated": 1, "unchanged": 0, "deleted": 0, "ignored": 0}
+    else:
+        await send(client, account, file(SERIES, moved))
+    expected = [("Lecture", "04T10"), ("Moved", "05T18"), ("Lecture", "06T10")]
+    assert await times(client, account) == expected
+    again = await send(client, account, file(moved) if apart else file(SERIES, moved))
+    assert again.json()["created"] == again.json()["updated"] == 0
+    assert await times(client, account) == expected
+
+
+async def test_a_day_of_its_own_takes_the_place_of_that_of_whole_days(
+    client: httpx.AsyncClient, account: Any
+) -> None:
+    days = event("a", "SUMMARY:Days", "RRULE:FREQ=DAILY;COUNT=2", start="DTSTART;VALUE=DATE:20260504")
+    moved = event(
+        "a", "SUMMARY:Moved", "RECURRENCE-ID;VALUE=DATE:20260505", start="DTSTART;VALUE=DATE:20260508"
+    )
+    await send(client, account, file(days), time_zone="Asia/Tokyo")
+    await send(client, account, file(moved), time_zone="America/New_York")
+    assert [one[0] for one in await times(client, account)] == ["Days", "Moved"]
+    assert (await times(client, account))[0] == ("Days", "03T15")
+
+
+async def test_an_occurrence_is_taken_back_or_cancelled(client: httpx.AsyncClient, account: Any) -> None:
+    moved = event("a", "SUMMARY:Moved", "RECURRENCE-ID:20260505T100000Z", start="DTSTART:20260505T180000Z")
+    await send(client, account, file(SERIES, moved, event("a/x"), event("b/20260505T100000")))
+    answer = await send(client, account, file(SERIES))
+    assert answer.json() == {"created": 0, "updated": 1, "unchanged": 0, "deleted": 1, "ignored": 0}
+    assert [one for one in await times(client, account) if one[0] != "Untitled"] == [
+        ("Lecture", f"0{day}T10") for day in (4, 5, 6)
+    ]
+    assert set(await stored(client, account)) == {"a", "a/x", "b/20260505T100000"}
+    await send(client, account, file(moved))
+    answer = await send(
+        client, account, file(event("a", "STATUS:CANCELLED", "RECURRENCE-ID:20260505T100000Z"))
+    )
+    assert answer.json() == {"created": 0, "updated": 0, "unchanged": 1, "deleted": 1, "ignored": 1}
+    assert [one for one in await times(client, account) if one[0] != "Untitled"] == [
+        ("Lecture", f"0{day}T10") for day in (4, 6)
+    ]
+
+
+async def test_what_a_file_cancels_is_deleted(client: httpx.AsyncClient, account: Any) -> None:
+    moved = event("a", "RECURRENCE-ID:20260505T100000Z", start="DTSTART:20260505T180000Z")
+    await send(client, account, file(SERIES, moved, event("b", "SEQUENCE:3")))
+    content = file(event("a", "STATUS:CANCELLED", "SEQUENCE:2"), event("b", "STATUS:CANCELLED", "SEQUENCE:2"))
+    answer = await send(client, account, content)
+    assert answer.json() == {"created": 0, "updated": 0, "unchanged": 0, "deleted": 2, "ignored": 2}
+    assert set(await stored(client, account)) == {"b"}
+
+
+async def test_an_older_entry_changes_nothing(client: httpx.AsyncClient, account: Any) -> None:
+    await send(client, account, file(event("a", "SUMMARY:New", "SEQUENCE:3")))
+    answer = await send(client, account, file(event("a", "SUMMARY:Old", "SEQUENCE:2")))
+    assert answer.json() == {"created": 0, "updated": 0, "unchanged": 0, "deleted": 0, "ignored": 1}
+    assert (await stored(client, account))["a"]["title"] == "New"
+    # Programs that count no changes are believed.
+    for title in ("First", "Second"):
+        await send(client, account, file(event("a", f"SUMMARY:{title}")))
+        found = (await stored(client, account))["a"]
+        assert (found["title"], found["sequence"]) == (title, 3)
+    path = found["_links"]["self"]["href"]
+    await client.patch(path, json={"title": "Mine"}, headers=account.headers)
+    await send(client, account, file(event("a", "SUMMARY:Old", "SEQUENCE:3")))
+    assert (await stored(client, account))["a"]["title"] == "Mine"
+
+
+async def test_events_of_one_count_are_believed_each_time(client: httpx.AsyncClient, account: Any) -> None:
+    for title in ("First", "Second", "Third"):
+        await send(client, account, file(event("a", f"SUMMARY:{title}", "SEQUENCE:0")))
+        assert (await stored(client, account))["a"]["title"] == title
+
+
+async def test_many_changes_are_few_statements(client: httpx.AsyncClient, account: Any) -> None:
+    await send(client, account, file(*(event(f"uid-{n}", "SUMMARY:Old") for n in range(300))))
+    statements: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        statements.append(statement)
+
+    listen(Engine, "before_cursor_execute", note)
+    answer = await send(client, account, file(*(event(f"uid-{n}", "SUMMARY:New") for n in range(300))))
+    remove(Engine, "before_cursor_execute", note)
+    assert answer.json()["updated"] == 300
+    assert 0 < len(statements) < 20
+    assert {one["title"] for one in (await stored(client, account)).values()} == {"New"}
+
+
+@pytest.mark.parametrize("kind", ["image/png", "application/json", "text/calendarx", None])
+async def test_what_is_sent_as_something_else_is_refused(
+    client: httpx.AsyncClient, account: Any, kind: str | None
+) -> None:
+    headers = {**account.headers, **({"Content-Type": kind} if kind else {})}
+    answer = await client.post(IMPORT, content=file(event("a")), headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_file_type")
+    assert await stored(client, account) == {}
+
+
+async def test_control_characters_do_not_come_in(client: httpx.AsyncClient, account: Any) -> None:
+    await send(client, account, file(event("a", "SUMMARY:O\u0007p\u000btics", "DESCRIPTION:a\\nb\tc")))
+    found = (await stored(client, account))["a"]
+    assert (found["title"], found["description"]) == ("Optics", "a\nb\tc")
+
+
+async def test_a_full_planner_takes_no_more(
+    client: httpx.AsyncClient, account: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("little_monster.platform.services.planner.events.MAX_EVENTS", 2)
+    await send(client, account, file(event("a"), event("b")))
+    answer = await send(client, account, file(event("b"), event("c")))
+    assert (answer.status_code, answer.json()["code"]) == (409, "too_many_events")
+    swapped = file(event("a", "STATUS:CANCELLED"), event("c"))
+    assert (await send(client, account, swapped)).status_code == 200
+    assert set(await stored(client, account)) == {"b", "c"}

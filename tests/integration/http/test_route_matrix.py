@@ -163,6 +163,7 @@ ROWS = (
     Row("POST", "/api/v1/planner/feed"),
     Row("DELETE", "/api/v1/planner/feed"),
     Row("GET", "/api/v1/planner/feeds"),
+    private("GET", FEED),
     private("DELETE", FEED),
     public("GET", "/api/v1/planner/calendar/{token}.ics", 200),
     Row("POST", "/api/v1/planner/import", content=CALENDAR),
@@ -336,7 +337,7 @@ def ask(client: httpx.AsyncClient) -> Ask:
             json=_named(row.body, ids),
             content=row.content,
             files=row.files,
-            headers=headers,
+            headers={**headers, "Content-Type": "text/calendar"} if row.content else headers,
         )
 
     return send

@@ -1,5 +1,6 @@
 """A planner as a calendar file, read back by the `icalendar` package, and as events again."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -14,6 +15,7 @@ from little_monster.platform.services.planner.calendars import render_calendar
 from little_monster.platform.services.planner.drafts import Draft, settle
 from little_monster.platform.services.planner.entries import read_entry
 from little_monster.platform.services.planner.ics import read_calendars
+from little_monster.platform.services.planner.merges import without_replaced
 from little_monster.platform.services.planner.occurrences import Series
 
 CHANGED = datetime(2026, 2, 3, 4, 5, 6, 789_000, tzinfo=UTC)
@@ -135,3 +137,92 @@ def test_our_own_file_gives_the_same_event(draft: dict[str, Any]) -> None:
     assert (entry.uid, entry.sequence, entry.replaces, entry.cancelled) == ("e1@test", 3, None, False)
     for name, value in settle(entry.draft, CHANGED).items():
         assert getattr(row, name) == value, name
+
+
+def read_series(rows: list[PlannerEvent]) -> list[tuple[datetime, timedelta]]:
+    """The times of a file, by our own reading of it."""
+    (calendar,) = read_calendars(render_calendar(rows))
+    read = [read_entry(one, "UTC", number) for number, one in enumerate(calendar.inside("VEVENT"))]
+    found = []
+    for entry in without_replaced(read):
+        row = PlannerEvent(uid="x", **settle(entry.draft, CHANGED))
+        found += [*Series.of(row).between(datetime(2026, 1, 1, tzinfo=UTC), datetime(2029, 1, 1, tzinfo=UTC))]
+    return sorted((one.start, one.end - one.start) for one in found)
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        # Clocks in Berlin show 2:00 to 3:00 twice on that day.
+        (datetime(2026, 10, 25, 1, 30, tzinfo=UTC), None),
+        (datetime(2026, 10, 25, 1, 30, tzinfo=UTC), datetime(2026, 10, 25, 5, tzinfo=UTC)),
+        (datetime(2026, 10, 25, 0, 30, tzinfo=UTC), datetime(2026, 10, 25, 1, 15, tzinfo=UTC)),
+        (datetime(2026, 10, 25, 0, 30, tzinfo=UTC), datetime(2026, 10, 25, 2, 15, tzinfo=UTC)),
+    ],
+)
+def test_a_clock_time_that_comes_twice_is_the_moment_that_was_meant(
+    start: datetime, end: datetime | None
+) -> None:
+    row = event(start_date=start, end_date=end, time_zone="Europe/Berlin")
+    assert read_series([row]) == [(start, (end or start) - start)]
+    _, found = read_back(row)
+    assert found["dtstart"].dt.astimezone(UTC) == start
+    if end is not None:
+        assert found["dtend"].dt.astimezone(UTC) == end
+
+
+@pytest.mark.parametrize("exdates", [[], [datetime(2026, 10, 25, 1, 30, tzinfo=UTC)]])
+def test_a_series_that_begins_at_such_a_time(exdates: list[datetime]) -> None:
+    row = event(
+        start_date=datetime(2026, 10, 25, 1, 30, tzinfo=UTC),
+        end_date=datetime(2026, 10, 25, 2, 30, tzinfo=UTC),
+        time_zone="Europe/Berlin",
+        recurrence="FREQ=YEARLY;BYMONTH=10;BYDAY=-1SU;COUNT=2",
+        exdates=exdates,
+    )
+    times = [datetime(2026, 10, 25, 1, 30, tzinfo=UTC), datetime(2027, 10, 31, 0, 30, tzinfo=UTC)]
+    assert read_series([row]) == [(one, timedelta(hours=1)) for one in times if one not in exdates]
+
+
+@pytest.mark.parametrize("name", ["Europe/Berlin", "America/New_York", "Australia/Sydney"])
+@pytest.mark.parametrize(
+    "draft", [{"start_date": datetime(2026, 7, 1, 9), "recurrence": "FREQ=DAILY"}, {}], ids=["series", "late"]
+)
+def test_the_time_zone_of_the_file_holds_for_as_long_as_its_events(name: str, draft: dict[str, Any]) -> None:
+    row = event(**{"start_date": datetime(2197, 7, 1, 9), "time_zone": name, **draft})
+    calendar, _ = read_back(row)
+    (zone,) = calendar.timezones
+    local, known = zone.to_tz(lookup_tzid=False), ZoneInfo(name)
+    for year in (2026, 2037, 2038, 2060, 2120, 2197):
+        for month in (1, 4, 7, 10, 12):
+            moment = datetime(year, month, 15, 12)
+            assert moment.replace(tzinfo=local).utcoffset() == moment.replace(tzinfo=known).utcoffset()
+
+
+def test_a_time_zone_is_short_for_events_that_are_over_soon() -> None:
+    row = event(start_date=datetime(2026, 7, 1, 9), time_zone="Europe/Berlin")
+    late = event(start_date=datetime(2040, 7, 1, 9), time_zone="Europe/Berlin")
+    assert len(render_calendar([row])) < 4_000 < len(render_calendar([row, late]))
+
+
+def test_an_event_without_a_length_has_no_end() -> None:
+    _, found = read_back(event(start_date=datetime(2026, 7, 1, 9)))
+    assert "dtend" not in found
+
+
+def test_control_characters_do_not_get_into_a_file() -> None:
+    row = event(start_date=datetime(2026, 7, 1, 9))
+    row.title, row.description, row.location = "a\x07b", "a\rb\x0bc\td", "a\x00\x7fb"
+    _, found = read_back(row)
+    assert (found["summary"], found["description"], found["location"]) == ("ab", "a\nbc\td", "ab")
+    assert not set(render_calendar([row])) & {0, 7, 11, 127}
+    # Nor do they stand in the way of another change.
+    assert settle(replace(Draft.of(row), is_completed=True), CHANGED)["title"] == "ab"
+
+
+def test_unusual_ends_of_lines_are_texts_like_others() -> None:
+    row = event(start_date=datetime(2026, 7, 1, 9), title="a\u2028b\u0085c", description="\u2029")
+    (calendar,) = read_calendars(render_calendar([row]))
+    (component,) = calendar.inside("VEVENT")
+    draft = read_entry(component, "UTC", 0).draft
+    assert (draft.title, draft.description) == (row.title, row.description)

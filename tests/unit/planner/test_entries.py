@@ -60,6 +60,12 @@ def test_a_start_is_a_moment_in_its_time_zone(line: str, zone: str, start: datet
         (["DTSTART;VALUE=DATE:20260328", "DURATION:P3D"], timedelta(days=3)),
         (["DTSTART:20260328T090000Z", "DURATION:PT1H30M"], timedelta(minutes=90)),
         (["DTSTART:20260328T090000Z", "DTEND;TZID=Europe/Berlin:20260328T110000"], timedelta(hours=1)),
+        # Clocks in Berlin are put forward on the 29th: a day is 23 hours, and 24 hours are not a day.
+        (["DTSTART;TZID=Europe/Berlin:20260328T090000", "DURATION:P1D"], timedelta(hours=23)),
+        (["DTSTART;TZID=Europe/Berlin:20260328T090000", "DURATION:P1W"], timedelta(hours=167)),
+        (["DTSTART;TZID=Europe/Berlin:20260328T090000", "DURATION:P1DT2H"], timedelta(hours=25)),
+        (["DTSTART;TZID=Europe/Berlin:20260328T090000", "DURATION:PT24H"], timedelta(hours=24)),
+        (["DTSTART:20260328T090000Z", "DURATION:P1D"], timedelta(hours=24)),
     ],
 )
 def test_how_long_an_event_lasts(lines: list[str], length: timedelta) -> None:
@@ -127,6 +133,8 @@ def test_the_time_zone_of_a_calendar() -> None:
         (["DTSTART:20260328T090000Z", "DTEND:soon"], "DTEND"),
         (["DTSTART:20260328T090000Z", "DURATION:long"], "DURATION"),
         (["DTSTART:20260328T090000Z", "DURATION:P" + "9" * 5000 + "W"], "DURATION"),
+        (["DTSTART:20260328T090000Z", "DURATION:P"], "DURATION"),
+        (["DTSTART:20260328T090000Z", "RECURRENCE-ID;RANGE=THISANDFUTURE:20260328T090000Z"], "RECURRENCE-ID"),
         (["DTSTART:20260328T090000Z", "RDATE:20260401T090000Z"], "RDATE"),
         (["DTSTART:20260328T090000Z", "EXRULE:FREQ=DAILY"], "EXRULE"),
         (["DTSTART:20260328T090000Z", "RRULE:FREQ=DAILY", "RRULE:FREQ=WEEKLY"], "RRULE"),
@@ -140,14 +148,14 @@ def test_an_entry_that_cannot_be_kept_is_refused(lines: list[str], field: str) -
     assert caught.value.field == field
 
 
-@pytest.mark.parametrize("uid", ["", "x" * 300, "a\x00b"])
+@pytest.mark.parametrize("uid", ["", "x" * 300, "a\x00b", "a\x0bb"])
 def test_an_entry_needs_a_uid(uid: str) -> None:
     with pytest.raises(BadEvent) as caught:
         read_entry(component(f"UID:{uid}", "DTSTART:20260328T090000Z"), "UTC", 0)
     assert caught.value.field == "UID"
 
 
-@pytest.mark.parametrize("length", ["P9999999W", "-P9999999W", "P" + "9" * 30 + "D"])
+@pytest.mark.parametrize("length", ["P9999999W", "-P9999999W", "P" + "9" * 30 + "D", "PT999999999H", "-PT1S"])
 def test_an_end_that_no_date_has_is_refused(length: str) -> None:
     with pytest.raises(BadEvent):
         settle(entry("DTSTART:20260328T090000Z", f"DURATION:{length}").draft, NOW)
