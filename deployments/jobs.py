@@ -66,7 +66,9 @@ class Jobs:
             settings.upload.max_pages,
         )
         _log.info("worker_ready", concurrency=options.concurrency)
-        return new_consumer(database_url(settings), parts, concurrency=options.concurrency)
+        return new_consumer(
+            database_url(settings), parts, retention=settings.retention, concurrency=options.concurrency
+        )
 
     async def check_health(self) -> None:
         """Raise what ended the work; Serve then starts another replica."""

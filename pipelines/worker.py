@@ -9,17 +9,21 @@ from little_monster.pipelines.consumer import Consumer, Routine, Work
 from little_monster.pipelines.export import ExportParts
 from little_monster.pipelines.ingest import IngestParts
 from little_monster.platform.services.planner.reminders import emit_due
+from little_monster.platform.services.retention import sweep
+from little_monster.platform.settings import RetentionSettings
 
 
-def new_consumer(url: str, parts: IngestParts, *, concurrency: int) -> Consumer:
+def new_consumer(url: str, parts: IngestParts, *, retention: RetentionSettings, concurrency: int) -> Consumer:
     """Return a worker for all kinds of jobs.
 
     Args:
         url: where the queue is.
         parts: what the work needs.
+        retention: for how long what has ended is kept.
         concurrency: jobs at once at most; two at least.
     """
-    return Consumer(parts.database, url, _works(parts), routines=_routines(parts), concurrency=concurrency)
+    routines = _routines(parts, retention)
+    return Consumer(parts.database, url, _works(parts), routines=routines, concurrency=concurrency)
 
 
 def _works(parts: IngestParts) -> Mapping[str, Work]:
@@ -30,9 +34,10 @@ def _works(parts: IngestParts) -> Mapping[str, Work]:
     }
 
 
-def _routines(parts: IngestParts) -> tuple[Routine, ...]:
+def _routines(parts: IngestParts, retention: RetentionSettings) -> tuple[Routine, ...]:
     database = parts.database
     return (
         Routine("send_reminders", "* * * * * */15", lambda: emit_due(database, datetime.now(UTC))),
         Routine("requeue_lost_jobs", "* * * * * 30", lambda: jobs.requeue_lost(database)),
+        Routine("sweep", "17 * * * * 0", lambda: sweep(database, retention)),
     )

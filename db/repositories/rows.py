@@ -104,21 +104,24 @@ def highest_first(
     limit: int,
     after: tuple[Any, UUID] | None,
 ) -> Select[Any]:
-    """Order by (`number`, `key`) falling, and start behind `after`, whose number is of the column's type."""
+    """Order by (`number`, `key`) falling, and start behind `after`; a Decimal of it becomes a number of the
+    column's own kind."""
     if after is not None:
-        seen = tuple_(literal(after[0], number.type), literal(after[1], Uuid()))
+        kind = number.type.python_type
+        value = kind(after[0]) if kind in (int, float) else after[0]
+        seen = tuple_(literal(value, number.type), literal(after[1], Uuid()))
         query = query.where(tuple_(number, key) < seen)
     return query.order_by(number.desc(), key.desc()).limit(limit)
 
 
 def oldest_first(
-    query: Select[Model],
+    query: Select[Any],
     moment: InstrumentedAttribute[datetime],
     key: InstrumentedAttribute[UUID],
     *,
     limit: int,
-    after: After,
-) -> Select[Model]:
+    after: tuple[Any, UUID] | None,
+) -> Select[Any]:
     """Order by (`moment`, `key`) rising, as a queue stands, and start behind `after`."""
     if after is not None:
         query = query.where(tuple_(moment, key) > tuple_(*after))

@@ -112,8 +112,7 @@ async def list(
         VideoOrder.RELEVANCE: rank,
     }[order]
     query = _filtered(query, wanted).add_columns(value.label("value"))
-    seen = after and (_as_value(order, after[0]), after[1])
-    query = highest_first(query, value, Video.id, limit=limit, after=seen)
+    query = highest_first(query, value, Video.id, limit=limit, after=after)
     return [Listed(row.Video, row.value) for row in await session.execute(query)]
 
 
@@ -134,13 +133,6 @@ async def add_views(session: Session, counts: Mapping[UUID, int]) -> int:
     by_id = {str(video_id): count for video_id, count in counts.items()}
     added: int = (await session.execute(select(func.content.add_views(literal(by_id, JSONB()))))).scalar_one()
     return added
-
-
-def _as_value(order: VideoOrder, seen: Any) -> Any:
-    """Return a number of a cursor as the type of the column that it is compared with."""
-    if order is VideoOrder.MOST_VIEWED:
-        return int(seen)
-    return float(seen) if order is VideoOrder.RELEVANCE else seen
 
 
 def _found(wanted: VideoFilter, *, ranked: bool) -> TableValuedAlias:

@@ -139,6 +139,19 @@ def decode_cursor(cursor: str) -> Position:
     return time, key
 
 
+def position_of(order: str, value: datetime | Decimal | int | float, key: UUID) -> Position:
+    """Return where a row stands whose place in the list rests on `value` and then on `key`."""
+    return (value, key) if isinstance(value, datetime) else NumberPosition(order, Decimal(str(value)), key)
+
+
+def nothing_to_be_relevant_to() -> InvalidInput:
+    """Return the error for a list that is to be sorted by relevance to nothing."""
+    return InvalidInput(
+        "Only a search can be sorted by relevance.",
+        errors=[{"field": "query.sort", "message": "relevance needs q"}],
+    )
+
+
 def listing(
     request: Request,
     response: Response,

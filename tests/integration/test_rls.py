@@ -6,7 +6,17 @@ import asyncpg
 import pytest
 
 from little_monster.db.base import Base, new_id
-from little_monster.db.policies import administration, content, definers, identity, planner, tenancy
+from little_monster.db.policies import (
+    administration,
+    content,
+    definers,
+    identity,
+    library,
+    planner,
+    queue,
+    retention,
+    tenancy,
+)
 
 TENANT_TABLES = (*tenancy.TENANT_TABLES, *identity.TENANT_TABLES, *planner.TABLES)
 TABLES = ("users", *TENANT_TABLES)
@@ -19,6 +29,9 @@ FUNCTIONS = (
     *identity.FUNCTIONS,
     *planner.FUNCTIONS,
     *administration.FUNCTIONS,
+    *queue.FUNCTIONS,
+    *retention.FUNCTIONS,
+    *library.FUNCTIONS,
 )
 
 _INSERTS = {

@@ -87,3 +87,9 @@ Name = Annotated[
 Email = Annotated[EmailStr, StringConstraints(max_length=254), AfterValidator(_lower)]
 # A secret is not read as text by pydantic, which would refuse what cannot be encoded.
 Password = Annotated[SecretStr, AfterValidator(_whole)]
+# What is searched for, as people write it.
+Words = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
+    AfterValidator(without_nul),
+]

@@ -18,7 +18,7 @@ from little_monster.db.models import Difficulty, Subject, VideoStatus
 from little_monster.db.models.chat_messages import MessageRole
 from little_monster.db.models.jobs import JobStatus
 from little_monster.db.repositories import chat_messages, jobs, videos
-from little_monster.pipelines import export, retries
+from little_monster.pipelines import export
 from little_monster.pipelines.export import ExportParts
 from little_monster.pipelines.leases import Lease
 from little_monster.platform.errors import NotFound
@@ -275,7 +275,7 @@ async def test_an_error_of_ours_is_tried_again(desk: Desk, account: Any) -> None
 async def test_a_stopped_worker_gives_it_back(desk: Desk, account: Any) -> None:
     job = await desk.request(account)
     lease = await desk.take(account, job["id"])
-    assert await retries.release(lease) == JobStatus.QUEUED
+    assert await lease.give_back()
     assert await desk.work(await desk.take(account, job["id"])) == JobStatus.COMPLETED
 
 
