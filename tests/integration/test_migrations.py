@@ -205,7 +205,8 @@ async def test_the_enums_have_the_labels_of_the_models(postgres):
     connection = await asyncpg.connect(postgres.owner_url)
     rows = await connection.fetch("""
         SELECT t.typname, array_agg(e.enumlabel::text ORDER BY e.enumsortorder) AS labels
-        FROM pg_type t JOIN pg_enum e ON e.enumtypid = t.oid GROUP BY t.typname
+        FROM pg_type t JOIN pg_enum e ON e.enumtypid = t.oid
+            WHERE t.typnamespace = 'public'::regnamespace GROUP BY t.typname
     """)
     await connection.close()
     kinds = {column.type for table in Base.metadata.tables.values() for column in table.columns}
