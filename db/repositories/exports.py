@@ -82,14 +82,6 @@ _HIDDEN = {
     "video_created_by",
     "video_status",
 }
-    "file_url",
-    "secret",
-    "last_used_step",
-    "queue_id",
-    "leased_by",
-    "video_created_by",
-    "video_status",
-}
 
 
 async def count(session: Session, user_id: UUID) -> dict[str, int]:
