@@ -6,6 +6,7 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from sqlalchemy import text
 
 from little_monster.db import migrate
 from little_monster.db.engine import create_engine
@@ -62,6 +63,13 @@ async def test_everybody_finds_their_own(shelf: Shelf, order: DocumentOrder) -> 
     assert await shelf.search(shelf.other, "word10", order) == ["word10 of the lesson"] * 10
     assert await shelf.search(shelf.newcomer, "word7 OR word10", order) == []
     assert await shelf.search(None, "word7", order) == []
+
+
+async def test_the_function_itself_tells_nobody_of_others(shelf: Shelf) -> None:
+    for who, count in ((shelf.reader, 10), (shelf.other, 0), (shelf.newcomer, 0), (None, 0)):
+        async with shelf.database.session(who) as session:
+            found = await session.execute(text("SELECT * FROM library.find_documents('word7')"))
+            assert len(found.all()) == count
 
 
 async def test_the_function_finds_them_by_its_index(shelf: Shelf) -> None:
