@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from little_monster.db import migrate
 from little_monster.db.base import new_id
 from little_monster.db.engine import create_engine
-from little_monster.db.repositories import refresh_tokens, retention, sessions, users
+from little_monster.db.repositories import refresh_tokens, retention, sessions
 from little_monster.db.repositories.retention import Kind
 from little_monster.db.session import Database
 from little_monster.pipelines.worker import new_consumer
@@ -79,14 +79,8 @@ class House:
 
     async def user(self) -> UUID:
         user_id = new_id()
-        async with self.database.session(user_id) as session:
-            await users.create(
-                session,
-                user_id=user_id,
-                email=f"{user_id}@example.org",
-                password_hash="$argon2id$test",
-                display_name="Test",
-            )
+        insert = "INSERT INTO users (id, email, password_hash, display_name) VALUES ($1, $2, '', '')"
+        await self.owner.execute(insert, user_id, f"{user_id}@example.org")
         return user_id
 
     async def add(self, user: UUID, what: tuple[Kind, str], age: timedelta) -> UUID:

@@ -249,20 +249,17 @@ async def test_pages_lose_and_repeat_nothing(
     """With more rows than a page, one statement a page, whatever the number of conversations."""
     monkeypatch.setattr(exports, "PAGE", 4)
     ada, eve = await register(), await register()
-    user_id, expected = UUID(ada.user["id"]), {}
-    for number, count in enumerate((0, 3, 9, 1, 4, 0, 2)):
+    user_id, expected = UUID(ada.user["id"]), dict[str, list[str]]()
+    counts = (0, 3, 9, 1, 4, 0, 2)
+    for number, count in enumerate(counts):
         async with desk.resources.database.session(user_id) as session:
             conversation = await chat_conversations.create(session, user_id=user_id, title=f"c{number}")
         expected[str(conversation.id)] = [f"{number}.{said}" for said in range(count)]
-        for said in expected[str(conversation.id)]:
-            async with desk.resources.database.session(user_id) as session:
-                await chat_messages.add(
-                    session,
-                    user_id=user_id,
-                    conversation_id=conversation.id,
-                    role=MessageRole.USER,
-                    content=said,
-                )
+    # They talk by turns.
+    for said in range(max(counts)):
+        for key, words in expected.items():
+            if said < len(words):
+                await say(desk, ada, key, words[said])
     for number in range(9):
         async with desk.resources.database.session(user_id) as session:
             await notifications.create(session, user_id=user_id, kind="test", title=f"n{number}")
@@ -287,6 +284,18 @@ async def test_pages_lose_and_repeat_nothing(
     assert all(files[one["file"]] for one in told["documents.json"])
     # 19 messages and 10 of `fill`: eight pages; 12 conversations: three, and one that is empty.
     assert (asked.count("messages"), asked.count("conversations"), asked.count("documents")) == (8, 4, 4)
+
+
+async def say(desk: Desk, account: Any, conversation_id: str, content: str) -> None:
+    user_id = UUID(account.user["id"])
+    async with desk.resources.database.session(user_id) as session:
+        await chat_messages.add(
+            session,
+            user_id=user_id,
+            conversation_id=UUID(conversation_id),
+            role=MessageRole.USER,
+            content=content,
+        )
 
 
 async def test_a_job_says_how_many_files_and_rows(
