@@ -67,7 +67,11 @@ class Jobs:
         )
         _log.info("worker_ready", concurrency=options.concurrency)
         return new_consumer(
-            direct_url(settings), parts, concurrency=options.concurrency, grace_s=options.grace_s
+            direct_url(settings),
+            parts,
+            retention=settings.retention,
+            concurrency=options.concurrency,
+            grace_s=options.grace_s,
         )
 
     async def check_health(self) -> None:

@@ -1,9 +1,10 @@
 """Writes everything of an account into one zip: JSON of its rows, and the files as they were uploaded."""
 
 import asyncio
+import contextlib
 import tempfile
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -17,7 +18,8 @@ import structlog
 from little_monster.db.models.jobs import JobStatus
 from little_monster.db.repositories import exports, jobs
 from little_monster.db.repositories.exports import SECTIONS, Record
-from little_monster.db.session import Database
+from little_monster.db.repositories.jobs import Counts, Unit
+from little_monster.db.session import Database, Session
 from little_monster.pipelines import retries
 from little_monster.pipelines.leases import Lease, LeaseLost
 from little_monster.platform.errors import NotFound
@@ -30,8 +32,8 @@ DEFAULT_KEEP: Final = timedelta(days=StorageSettings().export_days)
 """How long the file can be downloaded where nothing else is set."""
 
 _SUFFIXES: Final = {"pdf": ".pdf", "docx": ".docx", "markdown": ".md", "txt": ".txt"}
-# Parts of the whole work, for progress: rows, then files.
-_ROWS_SHARE, _FILES_SHARE = 0.1, 0.9
+# Parts of the whole work, for progress: files, then rows, then storing the archive.
+_FILES_SHARE, _ROWS_SHARE = 0.7, 0.9
 _OUR_ERROR: Final = "export_failed", "The file could not be written because of an error of ours."
 
 _log = structlog.get_logger(__name__)
@@ -70,7 +72,7 @@ async def export_account(lease: Lease, parts: ExportParts) -> None:
         path = Path(folder) / "export.zip"
         with ZipFile(path, "w", ZIP_DEFLATED) as archive:
             counts = await _write(lease, parts, archive, Path(folder) / "original")
-        await lease.progress("storing", _FILES_SHARE)
+        await lease.progress("storing", _ROWS_SHARE)
         size = await parts.storage.put(key_of(lease.job.user_id, lease.job.id), _read(path))
     async with lease.transaction() as session:
         kept_s = parts.keep.total_seconds()
@@ -79,53 +81,131 @@ async def export_account(lease: Lease, parts: ExportParts) -> None:
 
 async def _write(lease: Lease, parts: ExportParts, archive: ZipFile, scratch: Path) -> dict[str, int]:
     """Fill the archive; return how many rows each section has."""
-    await lease.progress("collecting", 0.0)
-    counts = {}
+    async with lease.transaction() as session:
+        counts = await exports.count(session, lease.job.user_id)
+    await _add_files(lease, parts, archive, counts["documents"], scratch)
+    reader = _Reader(lease, sum(counts.values()))
     for section in SECTIONS:
+        if section == "profile":
+            (profile,) = [row async for row in reader.rows(section)]
+            await asyncio.to_thread(archive.writestr, "profile.json", _dump(profile))
+        elif section == "documents":
+            await _write_list(archive, section, _with_files(reader.rows(section), {*archive.namelist()}))
+        elif section == "conversations":
+            await _add_conversations(archive, reader)
+        elif section != "messages":
+            await _write_list(archive, section, reader.rows(section))
+    return reader.read
+
+
+@dataclass
+class _Reader:
+    """Reads sections page by page and says how far it is; `read` counts the rows of each."""
+
+    lease: Lease
+    total: int
+    read: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SECTIONS, 0))
+
+    async def rows(self, section: str) -> AsyncGenerator[Record, None]:
+        """Yield all rows of a section."""
+        last: Record | None = None
+        while True:
+            async with self.lease.transaction() as session:
+                page = await exports.rows(session, section, self.lease.job.user_id, last)
+                self.read[section] += len(page)
+                await self._tell(session)
+            for row in page:
+                yield row
+            if len(page) < exports.PAGE:
+                return
+            last = page[-1]
+
+    async def _tell(self, session: Session) -> None:
+        done = sum(self.read.values())
+        # What came meanwhile is read too.
+        total = max(self.total, done)
+        share = _FILES_SHARE + (_ROWS_SHARE - _FILES_SHARE) * done / total
+        await self.lease.progress_in(session, "collecting", share, Counts(done, total, Unit.ROWS))
+
+
+async def _add_files(lease: Lease, parts: ExportParts, archive: ZipFile, total: int, scratch: Path) -> None:
+    """Add the documents' files, but those that the storage has lost."""
+    await lease.progress("files", 0.0, Counts(0, total, Unit.FILES))
+    done, last = 0, None
+    while True:
         async with lease.transaction() as session:
-            rows = await exports.rows(session, section, lease.job.user_id)
-        counts[section] = len(rows)
-        if section == "documents":
-            await _add_files(lease, parts, archive, rows, scratch)
-        if section == "conversations":
-            await _add_conversations(lease, archive, rows)
-        else:
-            await _add_json(archive, section, rows[0] if section == "profile" else rows)
-    return counts
+            documents = await exports.rows(session, "documents", lease.job.user_id, last)
+        for document in documents:
+            with contextlib.suppress(NotFound):
+                await parts.storage.download(f"{lease.job.user_id}/{document['id']}/original", scratch)
+                await asyncio.to_thread(archive.write, scratch, _file_of(document), ZIP_STORED)
+            done += 1
+            total = max(total, done)
+            await lease.progress("files", _FILES_SHARE * done / total, Counts(done, total, Unit.FILES))
+        if len(documents) < exports.PAGE:
+            return
+        last = documents[-1]
 
 
-async def _add_files(
-    lease: Lease, parts: ExportParts, archive: ZipFile, documents: list[Record], scratch: Path
+def _file_of(document: Record) -> str:
+    return f"documents/{document['id']}{_SUFFIXES[document['file_type']]}"
+
+
+async def _with_files(documents: AsyncIterator[Record], files: set[str]) -> AsyncGenerator[Record, None]:
+    """Say in each row where its file is; null when the storage has lost it."""
+    async for document in documents:
+        name = _file_of(document)
+        yield {**document, "file": name if name in files else None}
+
+
+async def _add_conversations(archive: ZipFile, reader: _Reader) -> None:
+    """Add a file for each conversation, reading conversations and messages side by side."""
+    messages = _Messages(reader.rows("messages"))
+    async for conversation in reader.rows("conversations"):
+        head = _dump(conversation).removesuffix(b"}") + b',"messages":['
+        said = messages.of(conversation["id"])
+        await _write_list(archive, f"conversations/{conversation['id']}", said, head=head, tail=b"]}")
+
+
+class _Messages:
+    """Messages in the order of their conversations, of which each is asked for once, in that order too."""
+
+    def __init__(self, rows: AsyncIterator[Record]) -> None:
+        self._rows = rows
+        self._next: Record | None = None
+
+    async def of(self, conversation_id: UUID) -> AsyncGenerator[Record, None]:
+        """Yield those of one conversation; those of earlier ones, which are gone, are passed over."""
+        self._next = self._next or await anext(self._rows, None)
+        while self._next is not None and self._next["conversation_id"] <= conversation_id:
+            if self._next["conversation_id"] == conversation_id:
+                yield self._next
+            self._next = await anext(self._rows, None)
+
+
+async def _write_list(
+    archive: ZipFile, name: str, rows: AsyncIterator[Record], *, head: bytes = b"[", tail: bytes = b"]"
 ) -> None:
-    """Add the documents' files, and say in each row where its file is; null when the storage has lost it."""
-    for number, document in enumerate(documents):
-        name = f"documents/{document['id']}{_SUFFIXES[document['file_type']]}"
-        try:
-            await parts.storage.download(f"{lease.job.user_id}/{document['id']}/original", scratch)
-        except NotFound:
-            document["file"] = None
-            continue
-        await asyncio.to_thread(archive.write, scratch, name, ZIP_STORED)
-        document["file"] = name
-        share = _ROWS_SHARE + (_FILES_SHARE - _ROWS_SHARE) * (number + 1) / len(documents)
-        await lease.progress("files", share)
+    """Write a file of JSON between `head` and `tail`, a page of rows at a time."""
+    with archive.open(f"{name}.json", "w", force_zip64=True) as file:
+        file.write(head)
+        before, waiting = b"\n", list[Record]()
+        async for row in rows:
+            waiting.append(row)
+            if len(waiting) == exports.PAGE:
+                await asyncio.to_thread(file.write, before + _dump_all(waiting))
+                before, waiting = b",\n", []
+        if waiting:
+            await asyncio.to_thread(file.write, before + _dump_all(waiting))
+        file.write(b"\n" + tail)
 
 
-async def _add_conversations(lease: Lease, archive: ZipFile, conversations: list[Record]) -> None:
-    for conversation in conversations:
-        async with lease.transaction() as session:
-            messages = await exports.messages(session, conversation["id"])
-        await _add_json(
-            archive, f"conversations/{conversation['id']}", {**conversation, "messages": messages}
-        )
+def _dump_all(rows: Sequence[Record]) -> bytes:
+    return b",\n".join(_dump(row) for row in rows)
 
 
-async def _add_json(archive: ZipFile, name: str, value: object) -> None:
-    await asyncio.to_thread(_write_json, archive, name, value)
-
-
-def _write_json(archive: ZipFile, name: str, value: object) -> None:
-    archive.writestr(f"{name}.json", orjson.dumps(value, default=_plain, option=orjson.OPT_INDENT_2))
+def _dump(value: object) -> bytes:
+    return orjson.dumps(value, default=_plain)
 
 
 def _plain(value: object) -> Any:

@@ -14,6 +14,7 @@ from little_monster.db.models.jobs import JobStatus
 from little_monster.db.models.user_documents import EmbeddingStatus, UserDocument
 from little_monster.db.repositories import document_chunks, jobs, user_documents
 from little_monster.db.repositories.document_chunks import NewChunk
+from little_monster.db.repositories.jobs import Counts, Unit
 from little_monster.db.session import Database, Session
 from little_monster.db.vectors.index import VectorIndex
 from little_monster.pipelines import retries
@@ -86,11 +87,11 @@ async def ingest_document(lease: Lease, parts: IngestParts) -> None:
     document = await _begin(lease)
     info = await parts.embedder.describe()
     read = await _read(parts, document, info)
-    await lease.progress("embedding", _READ_SHARE)
     new = rows(document.id, read.chunks, info.model)
+    await lease.progress("embedding", _READ_SHARE, _counts(0, new))
     await _drop_old_points(lease, parts, new)
     await _index(lease, parts, new)
-    await lease.progress("indexing", _EMBEDDED_SHARE)
+    await lease.progress("indexing", _EMBEDDED_SHARE, _counts(len(new), new))
     await _check_points(lease, parts, new)
     await _finish(lease, new, read, info)
 
@@ -129,7 +130,11 @@ async def _index(lease: Lease, parts: IngestParts, new: Sequence[NewChunk]) -> N
         done = first + len(vectors)
         await parts.index.upsert(points(owner, document_id, new[first:done], vectors))
         share = _READ_SHARE + (_EMBEDDED_SHARE - _READ_SHARE) * done / len(new)
-        await lease.progress("embedding", share)
+        await lease.progress("embedding", share, _counts(done, new))
+
+
+def _counts(done: int, new: Sequence[NewChunk]) -> Counts:
+    return Counts(done, len(new), Unit.CHUNKS)
 
 
 async def _check_points(lease: Lease, parts: IngestParts, new: Sequence[NewChunk]) -> None:

@@ -9,7 +9,7 @@ import anyio
 
 from little_monster.db.models.jobs import JobStatus
 from little_monster.db.repositories import jobs
-from little_monster.db.repositories.jobs import ClaimedJob
+from little_monster.db.repositories.jobs import ClaimedJob, Counts
 from little_monster.db.session import Database, Session
 from little_monster.platform.errors import LittleMonsterError
 
@@ -39,20 +39,23 @@ class Lease:
             return await work
         raise LeaseLost
 
-    async def progress(self, stage: str, fraction: float) -> None:
-        """Say how far the job is, 0 to 1 of the whole.
+    async def progress(self, stage: str, fraction: float, counts: Counts | None = None) -> None:
+        """Say how far the job is, 0 to 1 of the whole, and what its stage counts.
 
         Raises:
             LeaseLost: see there.
         """
         async with self.transaction() as session:
-            await self.progress_in(session, stage, fraction)
+            await self.progress_in(session, stage, fraction, counts)
 
-    async def progress_in(self, session: Session, stage: str, fraction: float) -> None:
+    async def progress_in(
+        self, session: Session, stage: str, fraction: float, counts: Counts | None = None
+    ) -> None:
         """The same as part of a transaction, which rolls back when the lease is lost."""
-        self._must(
-            await jobs.progress(session, self.job.id, worker=self.worker, stage=stage, fraction=fraction)
+        held = await jobs.progress(
+            session, self.job.id, worker=self.worker, stage=stage, fraction=fraction, counts=counts
         )
+        self._must(held)
 
     async def complete_in(
         self, session: Session, result: dict[str, Any], *, kept_s: float | None = None

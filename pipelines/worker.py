@@ -9,14 +9,19 @@ from little_monster.pipelines.consumer import Consumer, Routine, Work
 from little_monster.pipelines.export import ExportParts
 from little_monster.pipelines.ingest import IngestParts
 from little_monster.platform.services.planner.reminders import emit_due
+from little_monster.platform.services.retention import sweep
+from little_monster.platform.settings import RetentionSettings
 
 
-def new_consumer(url: str, parts: IngestParts, *, concurrency: int, grace_s: float) -> Consumer:
+def new_consumer(
+    url: str, parts: IngestParts, *, retention: RetentionSettings, concurrency: int, grace_s: float
+) -> Consumer:
     """Return a worker for all kinds of jobs.
 
     Args:
         url: where the queue is.
         parts: what the work needs.
+        retention: for how long what has ended is kept.
         concurrency: jobs at once at most; two at least.
         grace_s: seconds that running jobs have to end when it stops.
     """
@@ -24,7 +29,7 @@ def new_consumer(url: str, parts: IngestParts, *, concurrency: int, grace_s: flo
         parts.database,
         url,
         _works(parts),
-        routines=_routines(parts),
+        routines=_routines(parts, retention),
         concurrency=concurrency,
         grace_s=grace_s,
     )
@@ -38,9 +43,10 @@ def _works(parts: IngestParts) -> Mapping[str, Work]:
     }
 
 
-def _routines(parts: IngestParts) -> tuple[Routine, ...]:
+def _routines(parts: IngestParts, retention: RetentionSettings) -> tuple[Routine, ...]:
     database = parts.database
     return (
         Routine("send_reminders", "* * * * * */15", lambda: emit_due(database, datetime.now(UTC))),
         Routine("requeue_lost_jobs", "* * * * * 30", lambda: jobs.requeue_lost(database)),
+        Routine("sweep", "17 * * * * 0", lambda: sweep(database, retention)),
     )

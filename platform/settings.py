@@ -268,6 +268,29 @@ class ContentSettings(_Group):
     later."""
 
 
+class RetentionSettings(_Group):
+    """Days after which the workers of the queue delete what has ended; hourly."""
+
+    sessions_days: int = Field(30, ge=1, le=3650)
+    """Days that a log-in is kept with its refresh tokens after it was ended, or its last token expired."""
+    email_codes_days: int = Field(7, ge=1, le=3650)
+    """Days that a code sent by e-mail is kept after it expired."""
+    read_notifications_days: int = Field(90, ge=1, le=3650)
+    """Days that a notification is kept after it was read."""
+    unread_notifications_days: int = Field(365, ge=1, le=3650)
+    """Days that a notification is kept that nobody reads."""
+    personal_tokens_days: int = Field(90, ge=1, le=3650)
+    """Days that a personal access token is kept, and shown, after it was revoked or expired."""
+    calendar_feeds_days: int = Field(90, ge=1, le=3650)
+    """Days that a calendar feed is kept, and shown, after it was revoked."""
+    jobs_days: int = Field(30, ge=1, le=3650)
+    """Days that a job is kept, and shown, after its end; that of an export stays while its file does."""
+    queue_log_days: int = Field(7, ge=1, le=3650)
+    """Days that the queue's own log of its entries is kept."""
+    queue_statistics_days: int = Field(30, ge=1, le=3650)
+    """Days that the queue's own statistics are kept."""
+
+
 class TelemetrySettings(_Group):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least severe level that is logged."""
@@ -337,6 +360,8 @@ class Settings(BaseSettings):
     """Answers."""
     content: ContentSettings = ContentSettings()
     """Videos, comments and ratings."""
+    retention: RetentionSettings = RetentionSettings()
+    """How long what has ended is kept."""
     telemetry: TelemetrySettings = TelemetrySettings()
     """Logs, metrics, traces."""
     runtime: RuntimeSettings = RuntimeSettings()

@@ -21,7 +21,10 @@ class EmailCode(Keyed, Created, Base):
     """One code. `email` is the address that it was sent to; `code_hash` is SHA-256, 32 bytes."""
 
     __tablename__ = "email_codes"
-    __table_args__ = (Index("email_codes_user_idx", "user_id", "purpose", text("created_at DESC")),)
+    __table_args__ = (
+        Index("email_codes_user_idx", "user_id", "purpose", text("created_at DESC")),
+        Index("email_codes_expires_idx", "expires_at"),
+    )
 
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     purpose: Mapped[EmailCodePurpose] = mapped_column(pg_enum(EmailCodePurpose, "email_code_purpose"))

@@ -22,7 +22,8 @@ class JobStatus(StrEnum):
 
 
 class Job(Keyed, Stamped, Base):
-    """One job. `progress` goes from 0 to 1; `subject_id` is what it works on (the document of
+    """One job. `progress` goes from 0 to 1; of the `total` units of its stage (`unit` says what they are)
+    `done` are done, where there are some to count; `subject_id` is what it works on (the document of
     `ingest_document`); `queue_id` is its entry in `db.queue`, where it waits for a worker; `leased_by` is the
     one that has it. What it made is kept until `expires_at`, and `result` is null when it was removed.
     """
@@ -30,8 +31,12 @@ class Job(Keyed, Stamped, Base):
     __tablename__ = "jobs"
     __table_args__ = (
         CheckConstraint("progress BETWEEN 0 AND 1", name="progress"),
+        CheckConstraint(
+            "done >= 0 AND done <= total AND num_nulls(done, total, unit) IN (0, 3)", name="counts"
+        ),
         Index("jobs_user_idx", "user_id", text("created_at DESC"), text("id DESC")),
         Index("jobs_subject_idx", "subject_id"),
+        Index("jobs_finished_idx", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
         Index("jobs_active_idx", "updated_at", postgresql_where=text("status IN ('queued', 'running')")),
         # One file of everything at a time.
         Index(
@@ -54,6 +59,9 @@ class Job(Keyed, Stamped, Base):
     )
     stage: Mapped[str | None]
     progress: Mapped[float] = mapped_column(default=0.0, server_default=text("0"))
+    done: Mapped[int | None]
+    total: Mapped[int | None]
+    unit: Mapped[str | None]
     subject_id: Mapped[UUID | None]
     payload: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'"))
     result: Mapped[dict[str, Any] | None]

@@ -27,6 +27,8 @@ class Notification(Keyed, Created, Base):
             text("id DESC"),
             postgresql_where=text("read_at IS NULL"),
         ),
+        Index("notifications_read_idx", "read_at", postgresql_where=text("read_at IS NOT NULL")),
+        Index("notifications_oldest_idx", "created_at", postgresql_where=text("read_at IS NULL")),
     )
 
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))

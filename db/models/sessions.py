@@ -16,7 +16,10 @@ class LoginSession(Keyed, Created, Base):
     """
 
     __tablename__ = "sessions"
-    __table_args__ = (Index("sessions_user_idx", "user_id", text("created_at DESC"), text("id DESC")),)
+    __table_args__ = (
+        Index("sessions_user_idx", "user_id", text("created_at DESC"), text("id DESC")),
+        Index("sessions_last_used_idx", "last_used_at"),
+    )
 
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     user_agent: Mapped[str | None]

@@ -6,6 +6,7 @@ has the job: every such call says False or None when another worker has it now o
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +20,24 @@ from little_monster.db.repositories.rows import After, Rows, changed, insert, ne
 from little_monster.db.session import Database, Session
 
 _BY_ID = ByKey(Job)
+
+
+class Unit(StrEnum):
+    """What a stage of a job counts."""
+
+    CHUNKS = "chunks"
+    FILES = "files"
+    PAGES = "pages"
+    ROWS = "rows"
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How much of a stage is done."""
+
+    done: int
+    total: int
+    unit: Unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +150,17 @@ async def _requeue(database: Database, job_id: UUID, user_id: UUID) -> bool:
     return True
 
 
-async def progress(session: Session, job_id: UUID, *, worker: str, stage: str, fraction: float) -> bool:
-    """Say how far the job is: its stage, and a fraction from 0 to 1 of the whole."""
-    values = {"stage": stage, "progress": min(max(fraction, 0.0), 1.0)}
+async def progress(
+    session: Session, job_id: UUID, *, worker: str, stage: str, fraction: float, counts: Counts | None = None
+) -> bool:
+    """Say how far the job is: its stage, a fraction from 0 to 1 of the whole, and what the stage counts."""
+    values = {
+        "stage": stage,
+        "progress": min(max(fraction, 0.0), 1.0),
+        "done": None if counts is None else counts.done,
+        "total": None if counts is None else counts.total,
+        "unit": None if counts is None else counts.unit.value,
+    }
     return await changed(session, update(Job).where(_held(job_id, worker)).values(values)) == 1
 
 

@@ -121,24 +121,36 @@ def highest_first(
     number: InstrumentedAttribute[Any] | ColumnElement[Any],
     key: InstrumentedAttribute[UUID],
     *,
-    later: bool,
+    limit: int,
+    after: tuple[Any, UUID] | None,
 ) -> Select[Any]:
-    """Order by (`number`, `key`) falling, and start behind another row when `later`; it takes the values of
-    `page_values`, whose number is of the column's type."""
-    if later:
-        seen = tuple_(bindparam("seen_at", type_=number.type), bindparam("seen_id", type_=Uuid()))
-        query = query.where(tuple_(number, key) < seen)
-    return query.order_by(number.desc(), key.desc()).limit(bindparam("limit", type_=Integer()))
+    """Order by (`number`, `key`) falling, and start behind `after`, whose number is of the column's type."""
+    if after is not None:
+        query = query.where(tuple_(number, key) < tuple_(*after))
+    return query.order_by(number.desc(), key.desc()).limit(limit)
+
+
+def highest_page(
+    query: Select[Any],
+    number: InstrumentedAttribute[Any] | ColumnElement[Any],
+    key: InstrumentedAttribute[UUID],
+    *,
+    later: bool,
+) -> ReadQuery:
+    """Return the same, compiled, behind another row when `later`; it takes the values of `page_values`."""
+    after: Any = (bindparam("seen_at", type_=number.type), bindparam("seen_id", type_=Uuid()))
+    limit: Any = bindparam("limit", type_=Integer())
+    return ReadQuery(highest_first(query, number, key, limit=limit, after=after if later else None))
 
 
 def oldest_first(
-    query: Select[Model],
+    query: Select[Any],
     moment: InstrumentedAttribute[datetime],
     key: InstrumentedAttribute[UUID],
     *,
     limit: int,
-    after: After,
-) -> Select[Model]:
+    after: tuple[Any, UUID] | None,
+) -> Select[Any]:
     """Order by (`moment`, `key`) rising, as a queue stands, and start behind `after`."""
     if after is not None:
         query = query.where(tuple_(moment, key) > tuple_(*after))

@@ -1,19 +1,53 @@
 """Uploaded documents."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import Double, Select, Uuid, column, func, select, update
 from sqlalchemy import delete as sql_delete
-from sqlalchemy import select, update
 
 from little_monster.db.models.user_documents import EmbeddingStatus, FileType, Subject, UserDocument
 from little_monster.db.reads import ByKey
-from little_monster.db.repositories.rows import After, Rows, changed, insert, locked, newest_first
+from little_monster.db.repositories.rows import Rows, changed, highest_first, insert, locked, oldest_first
 from little_monster.db.session import Database, Session
 
 _BY_ID = ByKey(UserDocument)
+
+
+class DocumentOrder(StrEnum):
+    """Orders of a list of documents, the first first."""
+
+    NEWEST = "newest"
+    OLDEST = "oldest"
+    LARGEST = "largest"
+    RELEVANCE = "relevance"
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentFilter:
+    """What to list: None means all. `words` is a search as people write it (`cell -wall "light reaction"`),
+    over titles."""
+
+    status: EmbeddingStatus | None = None
+    file_type: FileType | None = None
+    subject: Subject | None = None
+    words: str | None = None
+
+
+ALL = DocumentFilter()
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A document and what its place in the list rests on: when it was uploaded, its bytes, or its rank."""
+
+    document: UserDocument
+    value: datetime | int | float
 
 
 async def create(
@@ -68,25 +102,46 @@ async def get_many(session: Session, document_ids: Sequence[UUID]) -> Rows[UserD
 
 async def list(
     session: Session,
+    wanted: DocumentFilter = ALL,
     *,
+    order: DocumentOrder = DocumentOrder.NEWEST,
     limit: int,
-    after: After = None,
-    status: EmbeddingStatus | None = None,
-    subject: Subject | None = None,
-) -> Rows[UserDocument]:
-    """Return at most `limit` documents, newest first, behind `after` (`key` of the last one seen)."""
-    query = select(UserDocument)
-    if status is not None:
-        query = query.where(UserDocument.embedding_status == status)
-    if subject is not None:
-        query = query.where(UserDocument.subject == subject)
-    query = newest_first(query, UserDocument.created_at, UserDocument.id, limit=limit, after=after)
-    return [*await session.scalars(query)]
+    after: tuple[datetime | Decimal, UUID] | None = None,
+) -> Rows[Listed]:
+    """Return at most `limit` documents behind `after` (`value`, as a Decimal where it is a number, and id of
+    the last one seen in the same order). `RELEVANCE` needs `words`.
+    """
+    query: Select[Any] = select(UserDocument)
+    rank: Any = None
+    if wanted.words is not None:
+        # What an index finds, past row level security, which allows it none.
+        found = func.library.find_documents(wanted.words).table_valued(
+            column("id", Uuid()), column("rank", Double()), name="found"
+        )
+        query, rank = query.join(found, found.c.id == UserDocument.id), found.c.rank
+    value = {
+        DocumentOrder.NEWEST: UserDocument.created_at,
+        DocumentOrder.OLDEST: UserDocument.created_at,
+        DocumentOrder.LARGEST: UserDocument.file_size,
+        DocumentOrder.RELEVANCE: rank,
+    }[order]
+    query = _filtered(query, wanted).add_columns(value.label("value"))
+    ordered = oldest_first if order is DocumentOrder.OLDEST else highest_first
+    seen: Any = after
+    if after is not None and isinstance(after[0], Decimal):
+        # The cursor's number as one of the column's own kind.
+        seen = value.type.python_type(after[0]), after[1]
+    query = ordered(query, value, UserDocument.id, limit=limit, after=seen)
+    return [Listed(row.UserDocument, row.value) for row in await session.execute(query)]
 
 
-def key(row: UserDocument) -> tuple[datetime, UUID]:
-    """Return where `row` stands in `list`."""
-    return row.created_at, row.id
+def _filtered(query: Select[Any], wanted: DocumentFilter) -> Select[Any]:
+    columns = {
+        UserDocument.embedding_status: wanted.status,
+        UserDocument.file_type: wanted.file_type,
+        UserDocument.subject: wanted.subject,
+    }
+    return query.where(*(column == value for column, value in columns.items() if value is not None))
 
 
 async def find_by_hash(session: Session, content_hash: str) -> UserDocument | None:

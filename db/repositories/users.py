@@ -2,16 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import BigInteger, func, select, text, true, update
 from sqlalchemy import delete as sql_delete
+from sqlalchemy.orm import InstrumentedAttribute
 
 from little_monster.db.models.chat_conversations import ChatConversation
+from little_monster.db.models.comments import Comment
+from little_monster.db.models.planner_events import PlannerEvent
+from little_monster.db.models.ratings import Rating
 from little_monster.db.models.user_documents import UserDocument
 from little_monster.db.models.users import User, UserRole
+from little_monster.db.models.videos import Video
 from little_monster.db.reads import ByKey
 from little_monster.db.repositories.rows import changed, insert, locked
 from little_monster.db.session import Database, Session
@@ -37,6 +42,10 @@ class UserStats:
     storage_bytes: int
     conversations: int
     messages: int
+    videos: int
+    comments: int
+    ratings: int
+    events: int
     last_activity_at: datetime
 
 
@@ -84,9 +93,10 @@ async def find_login(session: Session, email: str) -> Login | None:
     return None if row is None else Login(row.user_id, row.password_hash, UserRole(row.role))
 
 
-async def touch(session: Session, user_id: UUID) -> None:
-    """Note that the user was active now."""
-    await changed(session, update(User).where(User.id == user_id).values(last_active_at=func.now()))
+async def touch(session: Session, user_id: UUID, *, after: timedelta = timedelta()) -> None:
+    """Note that the user was active now, unless the last note is not older than `after`."""
+    query = update(User).where(User.id == user_id, User.last_active_at <= func.now() - after)
+    await changed(session, query.values(last_active_at=func.now()))
 
 
 async def set_password(session: Session, user_id: UUID, password_hash: str) -> bool:
@@ -130,17 +140,31 @@ async def stats(session: Session, user_id: UUID) -> UserStats | None:
 
     The counters that triggers keep stand for chunks and messages, which are many more.
     """
-    library, chats = _library(user_id), _chats(user_id)
-    latest = func.greatest(User.last_active_at, library.c.latest, chats.c.latest)
-    query = (
-        select(*library.c[:3], *chats.c[:2], latest.label("last_activity_at"))
-        .select_from(User)
-        .join(library, true())
-        .join(chats, true())
-        .where(User.id == user_id)
-    )
+    parts = [_library(user_id), _chats(user_id), *(_made(user_id, *what) for what in _MADE)]
+    latest = func.greatest(User.last_active_at, *(part.c.latest for part in parts))
+    figures = [column for part in parts for column in part.c if column.name != "latest"]
+    query = select(*figures, latest.label("last_activity_at")).select_from(User)
+    for part in parts:
+        query = query.join(part, true())
+    query = query.where(User.id == user_id)
     row = (await session.execute(query)).mappings().one_or_none()
     return None if row is None else UserStats(**row)
+
+
+# A moderator's hand moves `updated_at` of videos and comments.
+_MADE = (
+    ("videos", Video.created_by, Video.created_at),
+    ("comments", Comment.user_id, Comment.created_at),
+    ("ratings", Rating.user_id, Rating.updated_at),
+    ("events", PlannerEvent.user_id, PlannerEvent.updated_at),
+)
+
+
+def _made(
+    user_id: UUID, name: str, owner: InstrumentedAttribute[UUID], moment: InstrumentedAttribute[datetime]
+) -> Any:
+    query = select(func.count().label(name), func.max(moment).label("latest"))
+    return query.where(owner == user_id).subquery()
 
 
 def _library(user_id: UUID) -> Any:

@@ -36,7 +36,7 @@ from little_monster.db.repositories.rows import (
     After,
     Rows,
     changed,
-    highest_first,
+    highest_page,
     insert,
     oldest_first,
     page_values,
@@ -233,7 +233,7 @@ def _plain(order: VideoOrder, later: bool, *columns: str) -> ReadQuery:
     value = _VALUES[order]
     query = select(Video, value.label("value"), null().label("newest"))
     query = query.where(*(getattr(Video, name) == bindparam(name) for name in columns))
-    return ReadQuery(highest_first(query, value, Video.id, later=later))
+    return highest_page(query, value, Video.id, later=later)
 
 
 _SEARCHED: dict[str, Any] = {

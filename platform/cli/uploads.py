@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
@@ -115,10 +116,18 @@ async def _follow(
         job = await client.get(f"/api/v1/jobs/{job_id}")
         if job["status"] in _ENDED:
             return await client.get(f"/api/v1/documents/{document_id}")
-        eta = job.get("eta_seconds")
-        state = (job.get("stage") or job["status"]) + (f", {eta} s left" if eta else "")
-        progress.update(bar, completed=float(job["progress"]), state=state)
+        progress.update(bar, completed=float(job["progress"]), state=state_of(job))
         await asyncio.sleep(_POLL_S)
+
+
+def state_of(job: dict[str, Any]) -> str:
+    """Return what a job does now: `embedding 32/120 chunks, 5 s left`."""
+    state = str(job.get("stage") or job["status"])
+    if counts := job.get("counts"):
+        state += f" {counts['done']}/{counts['total']} {counts['unit']}"
+    if eta := job.get("eta_seconds"):
+        state += f", {eta} s left"
+    return state
 
 
 def _result(path: Path, document: dict[str, object], *, was_there: bool) -> UploadResult:

@@ -2,13 +2,14 @@
 they run."""
 
 from typing import Annotated
+from uuid import UUID
 
-from fastapi import Depends, Header, Request
+from fastapi import Depends, Header, Query, Request
 from fastapi.openapi.models import HTTPBearer as HTTPBearerModel
 from fastapi.security.base import SecurityBase
 
 from little_monster.platform import permissions
-from little_monster.platform.errors import ProblemError, RateLimited, Unauthenticated
+from little_monster.platform.errors import InvalidInput, ProblemError, RateLimited, Unauthenticated
 from little_monster.platform.http.addresses import client_address, client_network, is_shared
 from little_monster.platform.http.context import context_of
 from little_monster.platform.origin import Origin
@@ -39,6 +40,30 @@ async def get_request_id(request: Request) -> str:
 
 
 RequestId = Annotated[str, Depends(get_request_id)]
+
+
+async def _asked_video(
+    video_id: Annotated[UUID | None, Query(description="The video.")] = None,
+    video_id_alias: Annotated[
+        UUID | None,
+        Query(alias="videoId", deprecated=True, description="The same, in another spelling; one of both."),
+    ] = None,
+) -> UUID:
+    """Return the video that the query names, in either spelling.
+
+    Raises:
+        InvalidInput: it names none, or two.
+    """
+    named = {one for one in (video_id, video_id_alias) if one is not None}
+    if len(named) != 1:
+        raise InvalidInput(
+            "The query names no video." if not named else "The query names two videos.",
+            errors=[{"field": "query.video_id", "message": "is missing" if not named else "is not videoId"}],
+        )
+    return named.pop()
+
+
+AskedVideo = Annotated[UUID, Depends(_asked_video)]
 
 
 class _BearerToken(SecurityBase):

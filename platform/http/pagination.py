@@ -143,6 +143,23 @@ def decode_cursor(cursor: str) -> Position:
         raise _bad_cursor() from None
 
 
+def position_of(
+    order: str, value: datetime | Decimal | int | float, key: UUID, as_of: datetime | None = None
+) -> Position:
+    """Return where a row stands whose place in the list rests on `value` and then on `key`."""
+    if isinstance(value, datetime):
+        return value, key
+    return NumberPosition(order, Decimal(str(value)), key, as_of)
+
+
+def nothing_to_be_relevant_to() -> InvalidInput:
+    """Return the error for a list that is to be sorted by relevance to nothing."""
+    return InvalidInput(
+        "Only a search can be sorted by relevance.",
+        errors=[{"field": "query.sort", "message": "relevance needs q"}],
+    )
+
+
 def listing(
     request: Request,
     response: Response,

@@ -20,6 +20,9 @@ from little_monster.platform.services import audit, second_factor, sessions
 from little_monster.platform.services.audit import SecurityEvent
 from little_monster.platform.services.second_factor import Outcome, Proof
 
+# Who refreshes is active; many clients of one user do not write the row more often.
+_ACTIVE_FOR = timedelta(minutes=5)
+
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
@@ -195,6 +198,7 @@ async def _rotate(
             resources, session, SecurityEvent.REFRESH_TOKEN_REUSED, owner, origin, session_id=session_id
         )
         return None
+    await users.touch(session, owner, after=_ACTIVE_FOR)
     user = await users.get(session, owner)
     if used is None or user is None:
         return None

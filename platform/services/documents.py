@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from functools import partial
 from typing import Any, Protocol
 from uuid import UUID
@@ -16,6 +17,7 @@ from little_monster.db.models.jobs import Job
 from little_monster.db.models.user_documents import EmbeddingStatus, FileType, Subject, UserDocument
 from little_monster.db.repositories import document_chunks, jobs, user_documents
 from little_monster.db.repositories.rows import change
+from little_monster.db.repositories.user_documents import DocumentFilter, DocumentOrder, Listed
 from little_monster.db.session import Database, Session
 from little_monster.platform.engines.protocols import Passage
 from little_monster.platform.errors import NotFound
@@ -121,14 +123,14 @@ async def _discard(resources: Resources, key: str) -> None:
 async def list_documents(
     database: Database,
     owner: UUID,
+    wanted: DocumentFilter,
     *,
+    order: DocumentOrder,
     limit: int,
-    after: After,
-    status: EmbeddingStatus | None,
-    subject: Subject | None,
-) -> list[UserDocument]:
-    """Return at most `limit` documents, newest first, behind `after`."""
-    find = partial(user_documents.list, limit=limit, after=after, status=status, subject=subject)
+    after: tuple[datetime | Decimal, UUID] | None,
+) -> list[Listed]:
+    """Return at most `limit` documents behind `after`."""
+    find = partial(user_documents.list, wanted=wanted, order=order, limit=limit, after=after)
     return await database.query(owner, find)
 
 

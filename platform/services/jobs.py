@@ -108,7 +108,7 @@ async def _look_again(resources: Resources, principal: Principal, job: Job) -> J
 
 def _standing(job: Job) -> tuple[object, ...]:
     """What a worker or its owner changes of a job."""
-    return job.status, job.stage, job.progress, job.attempts, job.error_code
+    return job.status, job.stage, job.progress, job.done, job.total, job.attempts, job.error_code
 
 
 def _no_job() -> NotFound:

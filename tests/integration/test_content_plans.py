@@ -17,7 +17,7 @@ from little_monster.db import migrate
 from little_monster.db.base import new_id
 from little_monster.db.engine import create_engine
 from little_monster.db.models import ModerationStatus, Subject, VideoStatus
-from little_monster.db.repositories import comments, ratings, videos
+from little_monster.db.repositories import comments, ratings, users, videos
 from little_monster.db.repositories.videos import VideoFilter, VideoOrder
 from little_monster.db.session import Database, Session
 
@@ -193,6 +193,17 @@ async def test_no_query_reads_a_whole_table(school, name):
     if name != "rating":
         assert "SubPlan" not in plan, plan
     assert index in plan, plan
+
+
+async def test_what_one_has_is_counted_by_indexes(school):
+    plan = await school.plan(school.student, lambda session: users.stats(session, school.student))
+    for table, index in (
+        ("videos", "idx_videos_created_by"),
+        ("comments", "comments_user_idx"),
+        ("ratings", "ratings_user_idx"),
+    ):
+        assert f"Seq Scan on {table}" not in plan, plan
+        assert index in plan, plan
 
 
 # What search_videos and count_stars ask inside, as the role that they run as.

@@ -177,6 +177,7 @@ async def test_upload_to_passages(
     assert document.embedding_status == EmbeddingStatus.COMPLETED
     assert (document.page_count, document.chunk_count) == (pages, len(chunks))
     assert (job.status, job.progress, job.stage) == (JobStatus.COMPLETED, 1.0, "indexing")
+    assert (job.done, job.total, job.unit) == (job.result["chunks"], job.result["chunks"], "chunks")
     assert job.result is not None
     assert job.result["chunks"] == len(chunks) == await library.points(document_id) > 0
     assert [chunk.chunk_index for chunk in chunks] == list(range(len(chunks)))

@@ -292,7 +292,7 @@ async def works(app_url: str) -> None:
         job = await jobs.begin(session, waiting.id, worker="w")
     assert job.user_id == login.user_id
     async with database.session(login.user_id) as session:
-        (document,) = await user_documents.list(session, limit=5)
+        (document,) = [one.document for one in await user_documents.list(session, limit=5)]
         assert document.chunk_count == 1
         assert await user_documents.delete(session, document.id)
         assert await document_chunks.list(session, document.id, limit=5) == []

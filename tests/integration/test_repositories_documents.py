@@ -1,4 +1,6 @@
+from datetime import datetime
 from hashlib import sha256
+from uuid import UUID
 
 import pytest
 
@@ -6,6 +8,7 @@ from little_monster.db.base import new_id
 from little_monster.db.models import EmbeddingStatus, FileType, Subject, UserDocument
 from little_monster.db.repositories import document_chunks, user_documents
 from little_monster.db.repositories.document_chunks import NewChunk
+from little_monster.db.repositories.user_documents import DocumentFilter, Listed
 
 
 @pytest.fixture
@@ -55,23 +58,28 @@ async def test_a_new_document_waits(new_document):
     assert document.metadata_ == {"pages": 3}
 
 
+def position(row: Listed) -> tuple[datetime, UUID]:
+    return row.value, row.document.id
+
+
 async def test_pages_of_a_list_are_stable_while_documents_come(database, user_id, new_document):
     made = [await new_document(f"{i}") for i in range(5)]
     async with database.session(user_id) as session:
         first = await user_documents.list(session, limit=2)
     await new_document("late")
     async with database.session(user_id) as session:
-        second = await user_documents.list(session, limit=2, after=user_documents.key(first[-1]))
-        third = await user_documents.list(session, limit=2, after=user_documents.key(second[-1]))
-    assert [row.id for row in first + second + third] == [row.id for row in reversed(made)]
+        second = await user_documents.list(session, limit=2, after=position(first[-1]))
+        third = await user_documents.list(session, limit=2, after=position(second[-1]))
+    assert [row.document.id for row in first + second + third] == [row.id for row in reversed(made)]
 
 
 async def test_list_by_status(database, user_id, new_document):
     done, _ = await new_document("done"), await new_document("waiting")
+    wanted = DocumentFilter(status=EmbeddingStatus.COMPLETED)
     async with database.session(user_id) as session:
         await user_documents.set_status(session, done.id, EmbeddingStatus.COMPLETED)
-        listed = await user_documents.list(session, limit=5, status=EmbeddingStatus.COMPLETED)
-    assert [row.id for row in listed] == [done.id]
+        listed = await user_documents.list(session, wanted, limit=5)
+    assert [row.document.id for row in listed] == [done.id]
 
 
 async def test_status_says_why_and_a_later_one_forgets_it(database, user_id, new_document):

@@ -19,9 +19,11 @@ from little_monster.db.policies import (
     external_identities,
     identity,
     last_admin,
+    library,
     moderation,
     planner,
     queue,
+    retention,
     search,
 )
 from tests.fixtures.tenants import INSERTS, PARENTS, ROWS, STAFF, WHO, Tenants, open_tenants
@@ -38,6 +40,8 @@ FUNCTIONS = (
     *last_admin.FUNCTIONS,
     *moderation.FUNCTIONS,
     *exports.FUNCTIONS,
+    *retention.FUNCTIONS,
+    *library.FUNCTIONS,
 )
 TABLES = tuple(INSERTS)
 # Tables without an owner's column, which test_rls_queue.py and test_rls_identities.py try.

@@ -1,14 +1,14 @@
 """Comments on videos."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from little_monster.db.models.comments import Comment
 from little_monster.platform.errors import InvalidInput, NotFound, PreconditionFailed, Unauthenticated
-from little_monster.platform.http.dependencies import CurrentUser, Idempotent, ResourcesDep
+from little_monster.platform.http.dependencies import AskedVideo, CurrentUser, Idempotent, ResourcesDep
 from little_monster.platform.http.etags import NOT_MODIFIED, if_match, show
 from little_monster.platform.http.exception_handlers import problem_responses
 from little_monster.platform.http.idempotency import IdempotentRoute
@@ -32,7 +32,7 @@ async def list_comments(
     user: CurrentUser,
     resources: ResourcesDep,
     page: PageDep,
-    video_id: Annotated[UUID, Query(description="The video.")],
+    video_id: AskedVideo,
 ) -> dict[str, Any]:
     """List what everybody sees and one's own, newest first; moderators see all."""
     rows = await comments.list_comments(

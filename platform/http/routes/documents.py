@@ -1,13 +1,15 @@
 """Documents: upload, list, read, change, search, delete."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 
 from little_monster.db.models.document_chunks import DocumentChunk
-from little_monster.db.models.user_documents import EmbeddingStatus, Subject, UserDocument
+from little_monster.db.models.user_documents import EmbeddingStatus, FileType, Subject, UserDocument
+from little_monster.db.repositories.user_documents import DocumentFilter, DocumentOrder
 from little_monster.platform.errors import (
     InvalidInput,
     NotFound,
@@ -21,7 +23,14 @@ from little_monster.platform.http.etags import NOT_MODIFIED, if_match, show, tag
 from little_monster.platform.http.exception_handlers import problem_responses
 from little_monster.platform.http.idempotency import IdempotentRoute
 from little_monster.platform.http.links import link
-from little_monster.platform.http.pagination import Listing, PageDep, listing
+from little_monster.platform.http.pagination import (
+    Listing,
+    Page,
+    PageDep,
+    listing,
+    nothing_to_be_relevant_to,
+    position_of,
+)
 from little_monster.platform.http.schemas.documents import (
     ChunkView,
     DocumentChange,
@@ -31,8 +40,11 @@ from little_monster.platform.http.schemas.documents import (
     SearchResults,
     UploadView,
 )
+from little_monster.platform.http.schemas.texts import Words
 from little_monster.platform.http.uploads import FORM_SCHEMA, FormFile
 from little_monster.platform.services import documents
+
+_BY_TIME = (DocumentOrder.NEWEST, DocumentOrder.OLDEST)
 
 router = APIRouter(prefix="/documents", tags=["documents"], route_class=IdempotentRoute)
 
@@ -79,14 +91,37 @@ async def list_documents(
     user: CurrentUser,
     resources: ResourcesDep,
     page: PageDep,
+    q: Annotated[
+        Words | None, Query(description='Words of the title: `cell -wall "light reaction"`.')
+    ] = None,
     status: Annotated[EmbeddingStatus | None, Query(description="Only documents of this status.")] = None,
+    file_type: Annotated[FileType | None, Query(description="Only documents of this kind of file.")] = None,
     subject: Annotated[Subject | None, Query(description="Only documents of this subject.")] = None,
+    sort: Annotated[
+        DocumentOrder | None,
+        Query(description="Left out: `relevance` with `q`, else `newest`. `relevance` needs `q`."),
+    ] = None,
 ) -> dict[str, Any]:
-    """List documents, newest first."""
+    """List documents, filtered, searched by title and sorted; what they say is searched by `/search`."""
+    order = sort or (DocumentOrder.NEWEST if q is None else DocumentOrder.RELEVANCE)
+    if order is DocumentOrder.RELEVANCE and q is None:
+        raise nothing_to_be_relevant_to()
     rows = await documents.list_documents(
-        resources.database, user.user_id, limit=page.fetch, after=page.after, status=status, subject=subject
+        resources.database,
+        user.user_id,
+        DocumentFilter(status, file_type, subject, q),
+        order=order,
+        limit=page.fetch,
+        after=_after(page, order),
     )
-    return listing(request, response, page, rows, view=DocumentView.of, position=_position)
+    return listing(
+        request,
+        response,
+        page,
+        rows,
+        view=lambda row: DocumentView.of(row.document),
+        position=lambda row: position_of(order.value, row.value, row.document.id),
+    )
 
 
 @router.post(
@@ -176,9 +211,12 @@ def _tag(document: UserDocument) -> str:
     return tag_of(document.updated_at)
 
 
-def _position(document: UserDocument) -> tuple[datetime, UUID]:
-    return document.created_at, document.id
-
-
 def _index(chunk: DocumentChunk) -> int:
     return chunk.chunk_index
+
+
+def _after(page: Page, order: DocumentOrder) -> tuple[datetime | Decimal, UUID] | None:
+    if order in _BY_TIME:
+        return page.after
+    position = page.after_number(order.value)
+    return None if position is None else (position.number, position.key)

@@ -1,12 +1,11 @@
 """Ratings of videos."""
 
-from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from little_monster.platform.errors import InvalidInput, NotFound, Unauthenticated
-from little_monster.platform.http.dependencies import CurrentUser, Idempotent, ResourcesDep
+from little_monster.platform.http.dependencies import AskedVideo, CurrentUser, Idempotent, ResourcesDep
 from little_monster.platform.http.etags import NOT_MODIFIED, show, tag_of
 from little_monster.platform.http.exception_handlers import problem_responses
 from little_monster.platform.http.idempotency import IdempotentRoute
@@ -47,9 +46,7 @@ async def rate_video(
     summary="Show how a video was rated",
     responses=problem_responses(Unauthenticated, NotFound, InvalidInput),
 )
-async def get_ratings(
-    user: CurrentUser, resources: ResourcesDep, video_id: Annotated[UUID, Query(description="The video.")]
-) -> RatingsView:
+async def get_ratings(user: CurrentUser, resources: ResourcesDep, video_id: AskedVideo) -> RatingsView:
     """Show how many gave how many stars, and one's own rating."""
     return RatingsView.of(await ratings.read_ratings(resources.database, user.user_id, video_id))
 

@@ -109,7 +109,8 @@ async def delete_user(
     responses=problem_responses(Unauthenticated, NotFound, InvalidInput),
 )
 async def get_stats(owner: Owner, resources: ResourcesDep) -> UserStatsView:
-    """Count documents, passages, conversations, messages and bytes."""
+    """Count documents with their passages and bytes, conversations with their messages, videos, comments,
+    ratings and events."""
     return UserStatsView.of(await users.read_stats(resources.database, owner.user_id))
 
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from little_monster.db.models.user_documents import Subject
 from little_monster.db.models.videos import Difficulty, VideoStatus
-from little_monster.db.repositories.videos import Listed, VideoFilter, VideoOrder
+from little_monster.db.repositories.videos import VideoFilter, VideoOrder
 from little_monster.platform.errors import (
     Conflict,
     InvalidInput,
@@ -24,13 +24,14 @@ from little_monster.platform.http.idempotency import IdempotentRoute
 from little_monster.platform.http.links import link
 from little_monster.platform.http.pagination import (
     Listing,
-    NumberPosition,
     Page,
     PageDep,
-    Position,
     listing,
     listing_of,
+    nothing_to_be_relevant_to,
+    position_of,
 )
+from little_monster.platform.http.schemas.texts import Words
 from little_monster.platform.http.schemas.videos import (
     MAX_TAGS,
     FirstPage,
@@ -38,7 +39,6 @@ from little_monster.platform.http.schemas.videos import (
     Tag,
     VideoChanges,
     VideoView,
-    Words,
     video_tag,
 )
 from little_monster.platform.services import feed, videos
@@ -83,7 +83,7 @@ async def list_videos(
     wanted = VideoFilter(status, created_by, subject, difficulty, q, tuple(tags))
     order = sort or (VideoOrder.NEWEST if q is None else VideoOrder.RELEVANCE)
     if order is VideoOrder.RELEVANCE and q is None:
-        raise _nothing_to_be_relevant_to()
+        raise nothing_to_be_relevant_to()
     slot = await feed.find(resources.redis, wanted, order, page.limit) if page.cursor is None else None
     if slot is not None and (kept := FirstPage.read(slot.body)) is not None:
         return listing_of(request, response, page, kept.items, kept.next_cursor)
@@ -105,7 +105,7 @@ async def list_videos(
         page,
         rows,
         view=lambda row: VideoView.of(row.video),
-        position=lambda row: _position(row, order),
+        position=lambda row: position_of(order.value, row.value, row.video.id, row.newest),
     )
     if slot is not None:
         first = FirstPage(items=answer["items"], next_cursor=answer["next_cursor"])
@@ -191,16 +191,3 @@ def _after(page: Page, order: VideoOrder) -> tuple[tuple[datetime | Decimal, UUI
         return page.after, None
     position = page.after_number(order.value)
     return (None, None) if position is None else ((position.number, position.key), position.as_of)
-
-
-def _position(row: Listed, order: VideoOrder) -> Position:
-    if isinstance(row.value, datetime):
-        return row.value, row.video.id
-    return NumberPosition(order.value, Decimal(str(row.value)), row.video.id, row.newest)
-
-
-def _nothing_to_be_relevant_to() -> InvalidInput:
-    return InvalidInput(
-        "Only a search can be sorted by relevance.",
-        errors=[{"field": "query.sort", "message": "relevance needs q"}],
-    )

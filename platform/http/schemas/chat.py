@@ -1,7 +1,7 @@
 """Conversations, messages, and the events of an answer."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
@@ -68,9 +68,11 @@ class ConversationView(BaseModel):
     id: UUID
     title: str
     context_type: ContextType
+    metadata: dict[str, Any] = Field(description="What is known of it besides.")
     message_count: int
     last_message_at: datetime
     created_at: datetime
+    updated_at: datetime
     links: Links = Field(alias="_links")
 
     @classmethod
@@ -80,9 +82,11 @@ class ConversationView(BaseModel):
             id=conversation.id,
             title=conversation.title,
             context_type=conversation.context_type,
+            metadata=conversation.metadata_,
             message_count=conversation.message_count,
             last_message_at=conversation.last_message_at,
             created_at=conversation.created_at,
+            updated_at=conversation.updated_at,
             links={
                 "self": link("chat", "conversations", conversation.id),
                 "messages": link("chat", "conversations", conversation.id, "messages"),

@@ -1,7 +1,7 @@
 """Documents, their passages, and what a search finds."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
@@ -55,6 +55,10 @@ class DocumentView(BaseModel):
         description="Pages of the document; null where there are none, or not read yet."
     )
     chunk_count: int = Field(description="Passages that were made of it.")
+    metadata: dict[str, Any] = Field(
+        description="What reading it told: its own title and author, its size, the embedding model.",
+        examples=[{"title": "Cells", "author": "Ada", "characters": 54321}],
+    )
     error: DocumentFailure | None
     created_at: datetime
     updated_at: datetime
@@ -72,6 +76,7 @@ class DocumentView(BaseModel):
             status=document.embedding_status,
             pages=document.page_count,
             chunk_count=document.chunk_count,
+            metadata=document.metadata_,
             error=_failure_of(document),
             created_at=document.created_at,
             updated_at=document.updated_at,

@@ -1,11 +1,13 @@
 """A job, as who waits for it sees it."""
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel, Field
 
 from little_monster.db.models.jobs import Job, JobStatus
+from little_monster.db.repositories.jobs import Unit
 from little_monster.platform.http.links import Links, link
 from little_monster.platform.services.exports import EXPORT, has_expired
 from little_monster.platform.services.jobs import eta_seconds
@@ -18,6 +20,14 @@ class JobFailure(BaseModel):
     reason: str = Field(description="For people.")
 
 
+class JobCounts(BaseModel):
+    """How much of its stage a job has done, in units of its own."""
+
+    done: int = Field(ge=0, examples=[32])
+    total: int = Field(ge=0, examples=[120])
+    unit: Unit
+
+
 class JobView(BaseModel):
     """Long work."""
 
@@ -26,9 +36,16 @@ class JobView(BaseModel):
     status: JobStatus
     stage: str | None = Field(description="What it does now.", examples=["embedding"])
     progress: float = Field(ge=0, le=1)
+    counts: JobCounts | None = Field(
+        description="What its stage, or its last one, has done; null where there is nothing to count."
+    )
     eta_seconds: int | None = Field(description="Seconds to its end at the pace so far; null when not known.")
     attempts: int
     error: JobFailure | None
+    result: dict[str, Any] | None = Field(
+        description="What it led to, by kind; null before it is completed.",
+        examples=[{"pages": 12, "chunks": 120, "characters": 54321, "textless_pages": []}],
+    )
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -44,15 +61,23 @@ class JobView(BaseModel):
             status=job.status,
             stage=job.stage,
             progress=job.progress,
+            counts=_counts_of(job),
             eta_seconds=eta_seconds(job),
             attempts=job.attempts,
             error=_failure_of(job),
+            result=job.result,
             created_at=job.created_at,
             started_at=job.started_at,
             finished_at=job.finished_at,
             expires_at=job.expires_at,
             links=_links_of(job),
         )
+
+
+def _counts_of(job: Job) -> JobCounts | None:
+    if job.done is None or job.total is None or job.unit is None:
+        return None
+    return JobCounts(done=job.done, total=job.total, unit=Unit(job.unit))
 
 
 def _failure_of(job: Job) -> JobFailure | None:

@@ -94,3 +94,9 @@ Reason = Annotated[
 ]
 # A secret is not read as text by pydantic, which would refuse what cannot be encoded.
 Password = Annotated[SecretStr, AfterValidator(_whole)]
+# What is searched for, as people write it.
+Words = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
+    AfterValidator(without_nul),
+]

@@ -130,7 +130,13 @@ class UserStatsView(BaseModel):
     conversations: int
     messages: int
     storage_bytes: int = Field(description="Bytes of the uploaded files.")
-    last_activity_at: datetime = Field(description="The last log-in, upload or message.")
+    videos: int
+    comments: int
+    ratings: int
+    events: int = Field(description="Events of the planner; a series is one.")
+    last_activity_at: datetime = Field(
+        description="The last log-in, upload, message, video, comment, rating or change of the planner."
+    )
     links: Links = Field(serialization_alias="_links")
 
     @classmethod
@@ -142,6 +148,10 @@ class UserStatsView(BaseModel):
             conversations=stats.conversations,
             messages=stats.messages,
             storage_bytes=stats.storage_bytes,
+            videos=stats.videos,
+            comments=stats.comments,
+            ratings=stats.ratings,
+            events=stats.events,
             last_activity_at=stats.last_activity_at,
             links={"self": link("users", "me", "stats"), "user": link("users", "me")},
         )

@@ -43,11 +43,6 @@ Tags = Annotated[
     Field(max_length=MAX_TAGS, description="In lower case, each once.", examples=[["plants", "exam"]]),
     AfterValidator(_distinct),
 ]
-Words = Annotated[
-    str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
-    AfterValidator(without_nul),
-]
 
 
 class NewVideo(Body):

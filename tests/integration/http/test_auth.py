@@ -112,6 +112,25 @@ async def test_of_many_uses_at_once_at_most_one_wins(client: httpx.AsyncClient, 
         assert (await refresh(client, winner.json()["refresh_token"])).status_code == 401
 
 
+async def test_who_refreshes_is_active_but_the_row_is_not_written_each_time(
+    client: httpx.AsyncClient, account: Any, postgres: Any
+) -> None:
+    async def active() -> datetime:
+        shown = await client.get("/api/v1/users/me", headers=account.headers)
+        return datetime.fromisoformat(shown.json()["last_active_at"])
+
+    token, ages = account.tokens["refresh_token"], []
+    for minutes in (4, 6):
+        owner = await asyncpg.connect(postgres.owner_url)
+        ago = "UPDATE users SET last_active_at = now() - $2::interval WHERE id = $1"
+        await owner.execute(ago, account.user["id"], timedelta(minutes=minutes))
+        await owner.close()
+        token = (await refresh(client, token)).json()["refresh_token"]
+        ages.append((datetime.now(UTC) - await active()).total_seconds())
+    assert 240 <= ages[0] < 300
+    assert ages[1] < 60
+
+
 async def test_bad_refresh_tokens_are_answered_alike(
     client: httpx.AsyncClient, account: Any, database: Database
 ) -> None:

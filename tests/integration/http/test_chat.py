@@ -374,6 +374,20 @@ async def test_conversations_are_listed_by_activity_and_deleted(chat: Chat) -> N
     assert (await chat.client.get(path, headers=chat.headers)).status_code == 404
 
 
+async def test_a_conversation_shows_when_it_changed_and_what_is_known_of_it(
+    chat: Chat, database: Any
+) -> None:
+    user_id = UUID(chat.account.user["id"])
+    async with database.session(user_id) as session:
+        made = await chat_conversations.create(
+            session, user_id=user_id, title="Cells", metadata={"video": "cells"}
+        )
+    shown = (await chat.client.get(f"{CONVERSATIONS}/{made.id}", headers=chat.account.headers)).json()
+    assert (shown["metadata"], shown["updated_at"]) == ({"video": "cells"}, shown["created_at"])
+    (listed,) = (await chat.client.get(CONVERSATIONS, headers=chat.account.headers)).json()["items"]
+    assert listed["metadata"] == {"video": "cells"}
+
+
 async def test_messages_come_in_pages_the_latest_first_each_in_order(chat: Chat) -> None:
     conversation = await chat.begin()
     for question in ("One?", "Two?"):

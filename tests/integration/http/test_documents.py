@@ -251,6 +251,79 @@ async def test_lists_are_filtered_and_paged(client: httpx.AsyncClient, account: 
     assert (await client.get(f"{DOCUMENTS}?status=odd", headers=account.headers)).status_code == 422
 
 
+async def test_what_reading_told_is_shown(client: httpx.AsyncClient, account: Any, database: Any) -> None:
+    added = (await upload(client, account, unique())).json()["document"]
+    assert added["metadata"] == {}
+    metadata = {"author": "Ada", "characters": 12}
+    async with database.session(UUID(account.user["id"])) as session:
+        status = EmbeddingStatus.COMPLETED
+        assert await user_documents.set_status(session, UUID(added["id"]), status, metadata=metadata)
+    path = added["_links"]["self"]["href"]
+    assert (await client.get(path, headers=account.headers)).json()["metadata"] == metadata
+
+
+async def _titles(client: httpx.AsyncClient, account: Any, **query: Any) -> list[str]:
+    """Return the titles of all pages of a list, of two documents each."""
+    url: str | None = str(httpx.URL(DOCUMENTS, params={"limit": 2, **query}))
+    titles = []
+    while url:
+        response = await client.get(url, headers=account.headers)
+        assert response.status_code == 200, response.text
+        titles += [one["title"] for one in response.json()["items"]]
+        url = response.json()["_links"].get("next", {}).get("href")
+    return titles
+
+
+async def test_titles_are_searched_and_lists_sorted(
+    client: httpx.AsyncClient, register: Callable[[], Awaitable[Any]]
+) -> None:
+    ada, eve = await register(), await register()
+    plants, kings, walls = "The cells of plants", "Kings of France", "Cell walls and cell doors"
+    prison = "A cell in a prison"
+    given = (("a.md", plants), ("b.txt", kings), ("c.md", walls), ("d.txt", prison))
+    for number, (name, title) in enumerate(given):
+        await upload(client, ada, unique() + b"x" * number * 100, name, title=title)
+        await upload(client, eve, unique(), name, title=f"Eve's {title}")
+    found = await _titles(client, ada, q="cell")
+    assert (found[0], set(found), len(found)) == (walls, {plants, walls, prison}, 3)
+    assert await _titles(client, ada, q="cell", sort="newest") == [prison, walls, plants]
+    assert await _titles(client, ada, q='"cell walls" -plants') == [walls]
+    assert await _titles(client, ada, q="cell", sort="oldest", file_type="markdown") == [plants, walls]
+    assert await _titles(client, ada, q="cell", status="completed") == []
+    assert await _titles(client, ada, q="nothing of this") == []
+    assert await _titles(client, ada) == [prison, walls, kings, plants]
+    assert await _titles(client, ada, sort="oldest") == [plants, kings, walls, prison]
+    assert await _titles(client, ada, sort="largest") == [prison, walls, kings, plants]
+    assert await _titles(client, ada, file_type="txt", sort="oldest") == [kings, prison]
+    assert await _titles(client, eve, q="france") == ["Eve's Kings of France"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"sort": "relevance"},
+        {"sort": "odd"},
+        {"q": " "},
+        {"q": "a\0b"},
+        {"file_type": "odd"},
+        {"q": "x" * 201},
+    ],
+)
+async def test_bad_searches_of_titles(client: httpx.AsyncClient, account: Any, query: dict[str, str]) -> None:
+    response = await client.get(DOCUMENTS, params=query, headers=account.headers)
+    assert (response.status_code, response.json()["code"]) == (422, "invalid_input")
+
+
+async def test_a_cursor_of_one_order_is_none_of_another(client: httpx.AsyncClient, account: Any) -> None:
+    for _ in range(2):
+        await upload(client, account, unique())
+    page = await client.get(f"{DOCUMENTS}?sort=largest&limit=1", headers=account.headers)
+    cursor = page.json()["next_cursor"]
+    for sort in ("newest", "oldest", "relevance&q=notes"):
+        response = await client.get(f"{DOCUMENTS}?sort={sort}&cursor={cursor}", headers=account.headers)
+        assert (response.status_code, response.json()["code"]) == (422, "invalid_cursor")
+
+
 @pytest.fixture
 async def library(
     settings: Settings,

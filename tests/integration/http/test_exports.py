@@ -14,13 +14,26 @@ import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import update
 
-from little_monster.db.base import new_id
+from little_monster.db.base import Base, new_id
 from little_monster.db.errors import DuplicateKey
 from little_monster.db.models import Difficulty, Subject
 from little_monster.db.models.chat_messages import MessageRole
 from little_monster.db.models.jobs import JobStatus
-from little_monster.db.repositories import chat_messages, jobs, videos
+from little_monster.db.models.totp_credentials import TotpCredential
+from little_monster.db.repositories import (
+    chat_conversations,
+    chat_messages,
+    document_chunks,
+    exports,
+    jobs,
+    notifications,
+    videos,
+)
+from little_monster.db.repositories.document_chunks import NewChunk
+from little_monster.db.repositories.exports import LEFT_OUT, SECTIONS
+from little_monster.db.repositories.jobs import Counts, Unit
 from little_monster.db.session import Database
 from little_monster.pipelines import export
 from little_monster.pipelines.export import ExportParts
@@ -179,6 +192,147 @@ async def test_everything_of_ones_own_and_nothing_else(desk: Desk, register: Reg
     whole = b"".join(files.values())
     for foreign in (b"chloroplasts", eve.email.encode(), eve.user["id"].encode(), b"argon2", b"_hash"):
         assert foreign not in whole, foreign
+
+
+async def test_what_serves_the_account_is_there_and_no_secret(
+    desk: Desk, account: Any, database: Database
+) -> None:
+    """Feeds, jobs, passages, the second factor and codes; but nothing that opens a door."""
+    ids = await fill(desk, account, "mitochondria")
+    user_id = UUID(account.user["id"])
+    for path in ("planner/feed", "auth/totp", "auth/verify-email/request"):
+        response = await desk.client.post(f"/api/v1/{path}", headers=account.headers)
+        assert response.status_code < 300, response.text
+    secret = b"the secret of an authenticator"
+    async with database.session(user_id) as session:
+        await session.execute(update(TotpCredential).values(secret=secret))
+        await document_chunks.replace_all(
+            session, user_id=user_id, document_id=UUID(ids["document"]), chunks=[chunk(n) for n in range(3)]
+        )
+    files = await desk.files(account)
+    told = {name: json.loads(content) for name, content in files.items() if name.endswith(".json")}
+    assert [(one["chunk_index"], one["content"]) for one in told["document_chunks.json"]] == [
+        (0, "Passage 0"),
+        (1, "Passage 1"),
+        (2, "Passage 2"),
+    ]
+    assert {one["kind"] for one in told["jobs.json"]} == {"ingest_document", "export_account"}
+    assert [one["revoked_at"] for one in told["calendar_feeds.json"]] == [None]
+    assert [set(one) for one in told["totp_credentials.json"]] == [
+        {"id", "user_id", "confirmed_at", "created_at"}
+    ]
+    assert {(one["purpose"], one["email"]) for one in told["email_codes.json"]} == {
+        ("verify_email", account.email)
+    }
+    whole = b"".join(files.values())
+    for hidden in (b"secret", b"_hash", b"leased_by", b"queue_id", secret, secret.hex().encode()):
+        assert hidden not in whole, hidden
+
+
+def chunk(number: int) -> NewChunk:
+    return NewChunk(
+        id=new_id(),
+        chunk_index=number,
+        content=f"Passage {number}",
+        content_hash="",
+        token_count=2,
+        start_offset=number,
+        end_offset=number + 1,
+    )
+
+
+def test_every_table_with_rows_of_a_user_is_a_section_or_left_out_with_a_reason() -> None:
+    """A new table is told to its user, or somebody says why not."""
+    owned = {
+        table.name
+        for table in Base.metadata.tables.values()
+        if table.name == "users" or {"user_id", "created_by"} & set(table.columns.keys())
+    }
+    shown = {section.model.__tablename__ for section in SECTIONS.values()}
+    assert shown | set(LEFT_OUT) == owned
+    assert not shown & set(LEFT_OUT)
+    assert all(LEFT_OUT.values())
+
+
+async def test_pages_lose_and_repeat_nothing(
+    desk: Desk, register: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With more rows than a page, one statement a page, whatever the number of conversations."""
+    monkeypatch.setattr(exports, "PAGE", 4)
+    ada, eve = await register(), await register()
+    user_id, expected = UUID(ada.user["id"]), dict[str, list[str]]()
+    counts = (0, 3, 9, 1, 4, 0, 2)
+    for number, count in enumerate(counts):
+        async with desk.resources.database.session(user_id) as session:
+            conversation = await chat_conversations.create(session, user_id=user_id, title=f"c{number}")
+        expected[str(conversation.id)] = [f"{number}.{said}" for said in range(count)]
+    # They talk by turns.
+    for said in range(max(counts)):
+        for key, words in expected.items():
+            if said < len(words):
+                await say(desk, ada, key, words[said])
+    for number in range(9):
+        async with desk.resources.database.session(user_id) as session:
+            await notifications.create(session, user_id=user_id, kind="test", title=f"n{number}")
+    ids = [(await fill(desk, ada, f"word{number}"))["document"] for number in range(5)]
+    await fill(desk, eve, "chloroplasts")
+    asked: list[str] = []
+    rows = exports.rows
+
+    async def note(session: Any, name: str, *others: Any) -> Any:
+        asked.append(name)
+        return await rows(session, name, *others)
+
+    monkeypatch.setattr(exports, "rows", note)
+    files = await desk.files(ada)
+    told = {name: json.loads(content) for name, content in files.items() if name.endswith(".json")}
+    for key, said in expected.items():
+        conversation_file = told[f"conversations/{key}.json"]
+        assert [one["content"] for one in conversation_file["messages"]] == said
+    assert len([name for name in files if name.startswith("conversations/")]) == 7 + 5
+    assert [one["title"] for one in told["notifications.json"]] == [f"n{number}" for number in range(9)]
+    assert [one["id"] for one in told["documents.json"]] == ids
+    assert all(files[one["file"]] for one in told["documents.json"])
+    # 19 messages and 10 of `fill`: eight pages; 12 conversations: three, and one that is empty.
+    assert (asked.count("messages"), asked.count("conversations"), asked.count("documents")) == (8, 4, 4)
+
+
+async def say(desk: Desk, account: Any, conversation_id: str, content: str) -> None:
+    user_id = UUID(account.user["id"])
+    async with desk.resources.database.session(user_id) as session:
+        await chat_messages.add(
+            session,
+            user_id=user_id,
+            conversation_id=UUID(conversation_id),
+            role=MessageRole.USER,
+            content=content,
+        )
+
+
+async def test_a_job_says_how_many_files_and_rows(
+    desk: Desk, account: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(2):
+        await fill(desk, account, f"word{number}")
+    seen: list[tuple[str, Counts | None]] = []
+    progress = jobs.progress
+
+    async def note(*arguments: Any, **named: Any) -> bool:
+        seen.append((named["stage"], named["counts"]))
+        return await progress(*arguments, **named)
+
+    monkeypatch.setattr(jobs, "progress", note)
+    job = await desk.request(account)
+    await desk.work(await desk.take(account, job["id"]))
+    assert [counts for stage, counts in seen if stage == "files"] == [
+        Counts(done, 2, Unit.FILES) for done in range(3)
+    ]
+    counted = [counts for stage, counts in seen if stage == "collecting" and counts is not None]
+    assert counted[-1] == Counts(counted[0].total, counted[0].total, Unit.ROWS)
+    assert [one.done for one in counted] == sorted(one.done for one in counted)
+    done = (await desk.client.get(f"/api/v1/jobs/{job['id']}", headers=account.headers)).json()
+    assert (done["result"]["documents"], done["result"]["messages"]) == (2, 4)
+    assert done["result"]["bytes"] > 0
 
 
 async def test_a_moderators_file_holds_only_their_own(

@@ -17,6 +17,7 @@ from little_monster.db.base import new_id
 from little_monster.db.models.jobs import JobStatus
 from little_monster.db.models.user_documents import EmbeddingStatus, FileType
 from little_monster.db.repositories import jobs, user_documents
+from little_monster.db.repositories.jobs import Counts, Unit
 from little_monster.db.session import Database
 from little_monster.platform.settings import Settings
 
@@ -36,13 +37,15 @@ class Work:
         async with self.database.session(None) as session:
             assert await jobs.begin(session, self.job_id, worker="test")
 
-    async def advance(self, stage: str, fraction: float) -> bool:
+    async def advance(self, stage: str, fraction: float, counts: Counts | None = None) -> bool:
         async with self.database.session(self.user_id) as session:
-            return await jobs.progress(session, self.job_id, worker="test", stage=stage, fraction=fraction)
+            return await jobs.progress(
+                session, self.job_id, worker="test", stage=stage, fraction=fraction, counts=counts
+            )
 
-    async def complete(self) -> None:
+    async def complete(self, result: dict[str, Any] | None = None) -> None:
         async with self.database.session(self.user_id) as session:
-            assert await jobs.complete(session, self.job_id, worker="test")
+            assert await jobs.complete(session, self.job_id, worker="test", result=result)
 
     async def fail(self) -> None:
         async with self.database.session(self.user_id) as session:
@@ -112,12 +115,36 @@ async def test_a_job_is_followed_to_its_end(client: httpx.AsyncClient, account: 
     assert [(one.name, one.job["status"], one.job["stage"], one.job["progress"]) for one in events] == [
         ("status", "queued", None, 0),
         ("status", "running", "parsing", 0.25),
+        ("status", "running", "parsing", 0.5),
         ("done", "completed", "parsing", 1),
     ]
     assert isinstance(events[1].job["eta_seconds"], int)
     assert {one.job["id"] for one in events} == {str(work.job_id)}
     numbers = [one.number for one in events]
     assert numbers == sorted(set(numbers))
+
+
+async def test_counts_and_the_result_are_told(client: httpx.AsyncClient, account: Any, work: Work) -> None:
+    await work.start()
+    assert await work.advance("embedding", 0.5, Counts(0, 120, Unit.CHUNKS))
+    following = asyncio.create_task(follow(client, account, work))
+    await asyncio.sleep(0.3)
+    # Only the count moves.
+    assert await work.advance("embedding", 0.5, Counts(32, 120, Unit.CHUNKS))
+    await asyncio.sleep(0.8)
+    assert await work.advance("indexing", 0.5)
+    await asyncio.sleep(0.8)
+    assert await work.advance("files", 0.9, Counts(3, 3, Unit.FILES))
+    await work.complete({"files": 3})
+    events = await asyncio.wait_for(following, 5)
+    assert [(one.job["stage"], one.job["counts"], one.job["result"]) for one in events] == [
+        ("embedding", {"done": 0, "total": 120, "unit": "chunks"}, None),
+        ("embedding", {"done": 32, "total": 120, "unit": "chunks"}, None),
+        ("indexing", None, None),
+        ("files", {"done": 3, "total": 3, "unit": "files"}, {"files": 3}),
+    ]
+    shown = await client.get(f"/api/v1/jobs/{work.job_id}", headers=account.headers)
+    assert shown.json() == events[-1].job
 
 
 async def test_who_connects_again_is_told_how_it_stands(

@@ -106,3 +106,23 @@ async def test_bad_stars_are_refused(
 async def test_every_route_needs_a_token(client: httpx.AsyncClient, method: str, path: str) -> None:
     response = await client.request(method, path, json={})
     assert (response.status_code, response.json()["code"]) == (401, "unauthenticated")
+
+
+async def test_the_video_may_be_named_in_either_spelling(
+    client: httpx.AsyncClient, register: Register, new_video: Callable[..., Awaitable[str]]
+) -> None:
+    ada = await register()
+    video, other = await new_video(ada), await new_video(ada)
+
+    async def ask(**query: str) -> httpx.Response:
+        return await client.get(RATINGS, params=query, headers=ada.headers)
+
+    asked, alias = await ask(video_id=video), await ask(videoId=video)
+    both = await ask(video_id=video, videoId=video)
+    assert asked.status_code == alias.status_code == both.status_code == 200
+    assert asked.json() == alias.json() == both.json()
+    assert asked.json()["video_id"] == video
+    for bad in ({}, {"video_id": video, "videoId": other}, {"videoId": "x"}):
+        refused = await ask(**bad)
+        assert (refused.status_code, refused.json()["code"]) == (422, "invalid_input")
+    assert (await ask(videoId=str(uuid4()))).status_code == 404

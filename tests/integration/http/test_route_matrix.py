@@ -16,6 +16,7 @@ import httpx
 import jwt
 import pytest
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from starlette.routing import Route
 
 from little_monster.db.repositories import external_identities, notifications
@@ -26,7 +27,8 @@ PASSWORD = "correct horse battery"
 
 @dataclass(frozen=True)
 class Row:
-    """One route. `other` is None where the path names nothing that has an owner; `body` is a good one.
+    """One route. `other` is None where the path names nothing that has an owner; `body` is a good one. What
+    `lists` one's own things shows them to nobody else.
 
     `anyone` is what everybody gets where no token is needed, `owner` what it is to whom it belongs. `path`,
     `query` and `body` name the ids of `World`.
@@ -45,6 +47,7 @@ class Row:
     files: Any = field(default=None, compare=False)
     content: bytes | None = None
     query: Any = None
+    lists: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -103,18 +106,18 @@ ROWS = (
         422,
         body={"code": "A" * 43, "new_password": "another horse at the door"},
     ),
-    Row("GET", "/api/v1/auth/sessions"),
+    Row("GET", "/api/v1/auth/sessions", lists=True),
     private("DELETE", "/api/v1/auth/sessions/{session_id}"),
     Row("POST", "/api/v1/auth/tokens", body={"name": "backup", "scopes": ["read"]}),
-    Row("GET", "/api/v1/auth/tokens"),
+    Row("GET", "/api/v1/auth/tokens", lists=True),
     private("DELETE", "/api/v1/auth/tokens/{token_id}"),
     Row("POST", "/api/v1/auth/identities", body={"token": "e30.e30.e30"}),
-    Row("GET", "/api/v1/auth/identities"),
+    Row("GET", "/api/v1/auth/identities", lists=True),
     private("DELETE", "/api/v1/auth/identities/{identity_id}"),
     Row("POST", "/api/v1/auth/totp"),
     Row("POST", "/api/v1/auth/totp/confirm", body={"code": "287082"}),
     Row("DELETE", "/api/v1/auth/totp", body={"password": PASSWORD}),
-    Row("GET", "/api/v1/auth/events"),
+    Row("GET", "/api/v1/auth/events", lists=True),
     private("GET", USER),
     private("PATCH", USER, body={"display_name": "Eve"}),
     private("DELETE", USER, body={"password": PASSWORD}),
@@ -122,23 +125,23 @@ ROWS = (
     private("POST", f"{USER}/export"),
     private("GET", f"{USER}/export/{{export_id}}", owner=409),
     Row("POST", "/api/v1/documents/upload", files={"file": ("a.txt", b"text")}),
-    Row("GET", "/api/v1/documents"),
+    Row("GET", "/api/v1/documents", lists=True),
     Row("POST", "/api/v1/documents/search", body={"query": "cells"}),
     private("GET", DOCUMENT),
     private("PATCH", DOCUMENT, body={"title": "Eve's"}),
     private("DELETE", DOCUMENT),
     private("GET", f"{DOCUMENT}/chunks"),
-    Row("GET", "/api/v1/jobs"),
+    Row("GET", "/api/v1/jobs", lists=True),
     private("GET", "/api/v1/jobs/{job_id}"),
     private("GET", "/api/v1/jobs/{job_id}/events"),
     private("POST", "/api/v1/jobs/{job_id}/cancel"),
     Row("POST", "/api/v1/chat/conversations", body={"title": "Cells"}),
-    Row("GET", "/api/v1/chat/conversations"),
+    Row("GET", "/api/v1/chat/conversations", lists=True),
     private("GET", CONVERSATION),
     private("PATCH", CONVERSATION, body={"title": "Eve's"}),
     private("DELETE", CONVERSATION),
     private("POST", f"{CONVERSATION}/messages", body={"content": "What is a cell?"}),
-    Row("GET", "/api/v1/videos"),
+    Row("GET", "/api/v1/videos", lists=True, query={"status": "draft"}),
     Row("POST", "/api/v1/videos", body=NEW_VIDEO),
     community("GET", VIDEO),
     community("PATCH", VIDEO, body={"title": "Seen by a moderator"}),
@@ -155,24 +158,24 @@ ROWS = (
     community("POST", "/api/v1/ratings", body={"video_id": "{video_id}", "stars": 4}, done=201),
     community("GET", "/api/v1/ratings", query={"video_id": "{video_id}"}),
     private("GET", "/api/v1/ratings/user/{user_id}/video/{video_id}"),
-    Row("GET", "/api/v1/planner/events"),
+    Row("GET", "/api/v1/planner/events", lists=True),
     Row("POST", "/api/v1/planner/events", body=NEW_EVENT),
     private("GET", EVENT),
     private("PATCH", EVENT, body={"title": "Eve's"}),
     private("DELETE", EVENT),
     Row("POST", "/api/v1/planner/feed"),
     Row("DELETE", "/api/v1/planner/feed"),
-    Row("GET", "/api/v1/planner/feeds"),
+    Row("GET", "/api/v1/planner/feeds", lists=True),
     private("GET", FEED),
     private("DELETE", FEED),
     public("GET", "/api/v1/planner/calendar/{token}.ics", 200),
     Row("POST", "/api/v1/planner/import", content=CALENDAR),
-    Row("GET", "/api/v1/notifications"),
+    Row("GET", "/api/v1/notifications", lists=True),
     Row("POST", "/api/v1/notifications/read-all"),
     private("GET", NOTIFICATION),
     private("PATCH", NOTIFICATION, body={"read": True}),
-    Row("GET", "/api/v1/admin/users"),
-    Row("GET", "/api/v1/admin/users/{user_id}"),
+    Row("GET", "/api/v1/admin/users", other=403, moderator=403),
+    Row("GET", "/api/v1/admin/users/{user_id}", other=403, moderator=403),
     Row("PATCH", "/api/v1/admin/users/{user_id}", other=403, moderator=403, body={"role": "admin"}),
     Row("GET", "/v1/models"),
     Row("GET", "/v1/models/{model:path}"),
@@ -394,6 +397,38 @@ async def test_somebody_elses_thing_looks_like_a_missing_one(
     nobodys = await ask(row, {name: str(uuid4()) for name in world.ids}, headers)
     assert_problem(theirs, row, row.other if asker == "other" else row.moderator)  # type: ignore[arg-type]
     assert _told(theirs) == _told(nobodys)
+
+
+def test_every_list_is_somebodys(app: FastAPI) -> None:
+    """A list shows one's own things, or is refused to others as the matrix says."""
+    shows_pages = {
+        ("GET", route.path)
+        for route in app.routes
+        if isinstance(route, APIRoute) and "next_cursor" in getattr(route.response_model, "model_fields", {})
+    }
+    listed = {row.key for row in ROWS if row.lists}
+    assert len(listed) == 10
+    assert listed < shows_pages
+    others = {row.key: row for row in OWNED}
+    assert all(others[key].other in (403, 404) for key in shows_pages - listed)
+
+
+@by_key([row for row in ROWS if row.lists])
+async def test_a_list_shows_nothing_of_somebody_elses(row: Row, world: World, ask: Ask) -> None:
+    """Not to another user, nor to a moderator; who has something sees it."""
+    mine = await _listed(row, world, world.ada, ask)
+    assert mine, "nothing is listed"
+    assert not mine & await _listed(row, world, world.eve, ask)
+    # Of all lists, moderators see more than others in the feed.
+    moderators = await _listed(row, world, world.moderator, ask)
+    assert bool(mine & moderators) == (row.path == "/api/v1/videos")
+
+
+async def _listed(row: Row, world: World, headers: dict[str, str], ask: Ask) -> set[str]:
+    shown = await ask(row, world.ids, headers)
+    assert shown.status_code == 200, shown.text
+    assert shown.json()["next_cursor"] is None
+    return {one["id"] for one in shown.json()["items"]}
 
 
 @by_key([row for row in OWNED if row.moderator is not None and row.moderator < 400])

@@ -198,6 +198,44 @@ async def test_stats_add_up(
     assert full["last_activity_at"] == newest["last_message_at"] > empty["last_activity_at"]
 
 
+async def test_stats_know_what_one_makes_of_videos_and_the_planner(
+    client: httpx.AsyncClient,
+    register: Callable[[], Awaitable[Any]],
+    new_video: Callable[..., Awaitable[str]],
+) -> None:
+    ada, eve = await register(), await register()
+
+    async def stats() -> dict[str, Any]:
+        shown: dict[str, Any] = (await client.get(f"{ME}/stats", headers=ada.headers)).json()
+        return shown
+
+    async def post(account: Any, path: str, **body: Any) -> dict[str, Any]:
+        response = await client.post(f"/api/v1/{path}", json=body, headers=account.headers)
+        assert response.status_code < 300, response.text
+        made: dict[str, Any] = response.json()
+        return made
+
+    names = ("videos", "comments", "ratings", "events")
+    video = await new_video(eve)
+    for _ in range(2):
+        await post(eve, "comments", video_id=video, text="Eve's")
+    await post(eve, "ratings", video_id=video, stars=1)
+    before = await stats()
+    assert [before[name] for name in names] == [0, 0, 0, 0]
+    await new_video(ada)
+    moments = [before["last_activity_at"], (await stats())["last_activity_at"]]
+    for path, body, moment in (
+        ("comments", {"video_id": video, "text": "Clear."}, "created_at"),
+        ("ratings", {"video_id": video, "stars": 5}, "updated_at"),
+        ("planner/events", {"title": "Exam", "start_date": "2026-10-19T09:15:00Z"}, "updated_at"),
+    ):
+        made = await post(ada, path, **body)
+        moments.append((await stats())["last_activity_at"])
+        assert moments[-1] == made[moment]
+    assert moments == sorted(set(moments))
+    assert [(await stats())[name] for name in names] == [1, 1, 1, 1]
+
+
 # What is to be read after the account is gone.
 KEPT = {"audit_events"}
 

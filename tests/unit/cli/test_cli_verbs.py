@@ -17,7 +17,7 @@ from little_monster.platform.cli.client import ApiClient
 from little_monster.platform.cli.demo import QUESTION, sample_files, sample_title
 from little_monster.platform.cli.problems import ApiProblem
 from little_monster.platform.cli.settings import describe_settings
-from little_monster.platform.cli.uploads import MEDIA_TYPES, find_files, results_table, upload_all
+from little_monster.platform.cli.uploads import MEDIA_TYPES, find_files, results_table, state_of, upload_all
 from little_monster.platform.mail import OutboxMailer
 from little_monster.platform.services import letters
 from little_monster.platform.settings import Settings
@@ -192,6 +192,21 @@ class Library:
             return httpx.Response(200, json={"document": document(name, "completed"), "job": None})
         job = {"id": name, "status": "queued"}
         return httpx.Response(202, json={"document": document(name, "pending"), "job": job})
+
+
+@pytest.mark.parametrize(
+    ("job", "told"),
+    [
+        ({"status": "queued"}, "queued"),
+        ({"status": "running", "stage": "parsing", "counts": None, "eta_seconds": None}, "parsing"),
+        (
+            {"stage": "embedding", "counts": {"done": 32, "total": 120, "unit": "chunks"}, "eta_seconds": 5},
+            "embedding 32/120 chunks, 5 s left",
+        ),
+    ],
+)
+def test_a_job_is_told_in_one_line(job: dict[str, Any], told: str) -> None:
+    assert state_of({"status": "running", **job}) == told
 
 
 async def test_uploads_are_followed_and_each_ends_with_a_reason(tmp_path: Path) -> None:
