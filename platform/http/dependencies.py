@@ -15,7 +15,7 @@ from little_monster.platform.origin import Origin
 from little_monster.platform.rate_limits import REQUESTS, Decision
 from little_monster.platform.resources import Resources
 from little_monster.platform.security import PERSONAL_TOKEN_PREFIX, Principal, invalid_token
-from little_monster.platform.services import personal_tokens
+from little_monster.platform.services import personal_tokens, sessions
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -72,13 +72,15 @@ class _BearerToken(SecurityBase):
 CurrentUser = Annotated[Principal, Depends(_BearerToken())]
 
 
-async def _get_logged_in_user(user: CurrentUser) -> Principal:
-    """Return who asks, when they logged in.
+async def _get_logged_in_user(user: CurrentUser, resources: ResourcesDep) -> Principal:
+    """Return who asks, when they are logged in.
 
     Raises:
         Forbidden: they show a personal access token.
+        Unauthenticated: the session of their access token has ended.
     """
     permissions.require_login(user)
+    await sessions.require_session(resources, user)
     return user
 
 

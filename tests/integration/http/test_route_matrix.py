@@ -107,7 +107,7 @@ ROWS = (
     Row("POST", "/api/v1/auth/tokens", body={"name": "backup", "scopes": ["read"]}),
     Row("GET", "/api/v1/auth/tokens"),
     private("DELETE", "/api/v1/auth/tokens/{token_id}"),
-    Row("POST", "/api/v1/auth/totp"),
+    Row("POST", "/api/v1/auth/totp", body={"password": PASSWORD}),
     Row("POST", "/api/v1/auth/totp/confirm", body={"code": "287082"}),
     Row("DELETE", "/api/v1/auth/totp", body={"password": PASSWORD}),
     Row("GET", "/api/v1/auth/events"),
@@ -238,7 +238,6 @@ async def world(app: FastAPI, postgres: Any, client_of: Callable[..., httpx.Asyn
         assert ended.status_code == 204, ended.text
     await _promote(postgres, moderator["user"]["id"])
     told = await _tell(app, UUID(ada["user"]["id"]))
-    claims = jwt.decode(ada["tokens"]["access_token"], options={"verify_signature": False})
     tokens = app.state.resources.tokens
     past = datetime.now(UTC) - timedelta(minutes=15, seconds=1)
     return World(
@@ -253,12 +252,14 @@ async def world(app: FastAPI, postgres: Any, client_of: Callable[..., httpx.Asyn
             "feed_id": feed["id"],
             "token": feed["url"].rpartition("/")[2].removesuffix(".ics"),
             "notification_id": told,
-            "session_id": claims["sid"],
+            "session_id": str(_session_of(ada)),
             "token_id": token["details"]["id"],
         },
         ada=ada_headers,
         eve=_bearer(eve["tokens"]["access_token"]),
-        moderator=_bearer(tokens.issue(Principal(UUID(moderator["user"]["id"]), "moderator"))),
+        moderator=_bearer(
+            tokens.issue(Principal(UUID(moderator["user"]["id"]), "moderator", _session_of(moderator)))
+        ),
         expired=_bearer(tokens.issue(Principal(UUID(ada["user"]["id"]), "student"), past)),
         deleted=gone_headers,
         deleted_id=gone["user"]["id"],
@@ -298,6 +299,11 @@ async def _promote(postgres: Any, user_id: str) -> None:
         await connection.execute("UPDATE users SET role = 'moderator' WHERE id = $1", UUID(user_id))
     finally:
         await connection.close()
+
+
+def _session_of(account: Any) -> UUID:
+    claims = jwt.decode(account["tokens"]["access_token"], options={"verify_signature": False})
+    return UUID(claims["sid"])
 
 
 def _bearer(token: str) -> dict[str, str]:
