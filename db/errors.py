@@ -3,6 +3,7 @@
 DatabaseError
 ├── DatabaseUnavailable    the same call may work later: no connection, statement timeout
 │   ├── WriteConflict      it may work at once: a deadlock or serialization failure ended the transaction
+│   ├── CommitUnknown      what it was to write may stand there already
 │   └── IndexUnavailable   the same, of the vector index
 ├── DuplicateKey           somebody was first: `constraint` says with what
 ├── RowRefused             what the row hangs on is gone, or the user no longer sees it
@@ -24,6 +25,10 @@ class DatabaseUnavailable(DatabaseError):
 
 class WriteConflict(DatabaseUnavailable):
     """PostgreSQL rolled the transaction back, as others held what it needed; `Database.run` repeats it."""
+
+
+class CommitUnknown(DatabaseUnavailable):
+    """The connection broke while the transaction was committed, and nobody knows whether it was."""
 
 
 class DuplicateKey(DatabaseError):

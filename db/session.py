@@ -14,7 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import Session as SyncSession
 
-from little_monster.db.errors import DatabaseUnavailable, UnsafeRole, WriteConflict
+from little_monster.db.errors import CommitUnknown, DatabaseUnavailable, UnsafeRole, WriteConflict
 from little_monster.db.reads import ByKey, Model, Readers
 
 Session = AsyncSession
@@ -79,10 +79,20 @@ class Database:
 
         Raises:
             DatabaseUnavailable: no connection, none free in time, or the statement ran out of time.
+            CommitUnknown: the connection broke at the end.
         """
-        with translated():
-            async with self._sessions(info={"user_id": _checked(user_id)}) as session, session.begin():
-                yield session
+        leaving = False
+        try:
+            with translated():
+                async with self._sessions(info={"user_id": _checked(user_id)}) as session, session.begin():
+                    yield session
+                    leaving = True
+        except WriteConflict:
+            raise
+        except DatabaseUnavailable as error:
+            if leaving:
+                raise CommitUnknown(str(error)) from error
+            raise
 
     async def run(self, user_id: UUID | None, work: Callable[[Session], Awaitable[Result]]) -> Result:
         """Return what `work` returns in one transaction as `user_id`, for rows that others write too.

@@ -95,7 +95,7 @@ OriginDep = Annotated[Origin, Depends(_get_origin)]
 
 
 async def limit_requests(request: Request) -> None:
-    """Count the request against its user, or against its address when no valid token says who it is.
+    """Count the request once against its user, or against its address when no valid token says who it is.
 
     That an account was deleted while its tokens live is known here, as to look it up would cost each request
     a round trip: such a token is like none.
@@ -103,10 +103,14 @@ async def limit_requests(request: Request) -> None:
     Raises:
         RateLimited: there were too many in this minute.
     """
+    context = context_of(request)
+    if context.counted:
+        return
+    context.counted = True
     principal = await identify(request)
     decision = await _count(request, str(principal.user_id)) if principal else None
     if decision is not None and decision.shut:
-        context_of(request).is_gone = True
+        context.is_gone = True
         principal = None
     if principal is None:
         decision = await _count(request, f"address:{client_address(request)}")
