@@ -27,6 +27,7 @@ from little_monster.platform.http.exception_handlers import (
     openai_responses,
     problem_responses,
 )
+from little_monster.platform.http.head import HeadMiddleware
 from little_monster.platform.http.links import API
 from little_monster.platform.http.middlewares import (
     BodyLimitMiddleware,
@@ -89,6 +90,7 @@ _PRODUCT_ROUTERS: tuple[APIRouter, ...] = (
 _MIDDLEWARES: tuple[Any, ...] = (
     BodyLimitMiddleware,
     CompressionMiddleware,
+    HeadMiddleware,
     ObserveMiddleware,
     LateCORSMiddleware,
 )

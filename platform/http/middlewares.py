@@ -72,7 +72,7 @@ class LateCORSMiddleware:
         return _CORS(
             self._app,
             allow_origins=origins,
-            allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
+            allow_methods=("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"),
             allow_headers=(
                 "Authorization",
                 "Content-Type",

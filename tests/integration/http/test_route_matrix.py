@@ -6,7 +6,7 @@ thing is answered exactly as one that was never there, and so is what only moder
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -397,6 +397,14 @@ async def test_what_a_moderator_may(row: Row, world: World, ask: Ask, client: ht
 async def test_what_is_hidden_is_there(row: Row, world: World, ask: Ask) -> None:
     """After all who tried, the owner still finds it."""
     assert (await ask(row, world.ids, world.ada)).status_code == row.owner
+
+
+@by_key([row for row in ROWS if row.method == "GET"])
+async def test_head_answers_as_get(row: Row, world: World, ask: Ask) -> None:
+    got = await ask(row, world.ids, world.ada)
+    head = await ask(replace(row, method="HEAD"), world.ids, world.ada)
+    assert (head.status_code, head.content) == (got.status_code, b"")
+    assert head.headers.get("content-type") == got.headers.get("content-type")
 
 
 async def test_what_is_only_listed_is_there(world: World, client: httpx.AsyncClient) -> None:
