@@ -117,6 +117,8 @@ async def test_cors_for_the_origins_of_the_settings(client: httpx.AsyncClient) -
     asked = {"Origin": "https://app.example.com", "Access-Control-Request-Method": "POST"}
     allowed = await client.options("/api/v1/auth/login", headers=asked)
     assert allowed.headers["access-control-allow-origin"] == "https://app.example.com"
+    head = await client.options("/livez", headers={**asked, "Access-Control-Request-Method": "HEAD"})
+    assert head.status_code == 200
     refused = await client.options("/api/v1/auth/login", headers={**asked, "Origin": "https://evil.example"})
     assert "access-control-allow-origin" not in refused.headers
     error = await client.get("/api/v1/users/me", headers={"Origin": "https://app.example.com"})
