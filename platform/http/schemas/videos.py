@@ -5,12 +5,11 @@ from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
-from pydantic.json_schema import SkipJsonSchema
 
 from little_monster.db.models.user_documents import Subject
 from little_monster.db.models.videos import Difficulty, Video, VideoStatus
 from little_monster.platform.http.links import Links, link
-from little_monster.platform.http.schemas.texts import Body, Changes, without_nul
+from little_monster.platform.http.schemas.texts import Body, Changes, optional, without_nul
 
 MAX_TAGS = 20
 
@@ -82,15 +81,14 @@ class VideoChanges(Changes):
         }
     )
 
-    title: Title | SkipJsonSchema[None] = None
-    topic: Topic | SkipJsonSchema[None] = None
-    subject: Subject | SkipJsonSchema[None] = None
-    difficulty: Difficulty | SkipJsonSchema[None] = None
-    tags: Tags | SkipJsonSchema[None] = None
-    status: (
-        Literal[VideoStatus.DRAFT, VideoStatus.PUBLIC, VideoStatus.PRIVATE, VideoStatus.ARCHIVED]
-        | SkipJsonSchema[None]
-    ) = Field(None, description="`public` shows it to everybody, once there is something to watch.")
+    title: Title = optional()
+    topic: Topic = optional()
+    subject: Subject = optional()
+    difficulty: Difficulty = optional()
+    tags: Tags = optional()
+    status: Literal[VideoStatus.DRAFT, VideoStatus.PUBLIC, VideoStatus.PRIVATE, VideoStatus.ARCHIVED] = (
+        optional(description="`public` shows it to everybody, once there is something to watch.")
+    )
 
 
 class VideoView(BaseModel):

@@ -18,6 +18,11 @@ CHANGES: dict[str, dict[str, Any]] = {
     "document": {"title": "Other"},
     "conversation": {"title": "Other"},
 }
+NULLABLE = {
+    "user": {"avatar_color"},
+    "document": {"subject"},
+    "conversation": set[str](),
+}
 
 
 @pytest.fixture
@@ -94,9 +99,11 @@ async def test_another_version_is_not_changed(
         assert refused.headers["content-type"] == "application/problem+json"
         assert refused.json()["code"] == "precondition_failed"
         assert await tag_of(client, account, path) == tag
+    field = next(iter(CHANGES[resource]))
+    same = {field: (await client.get(path, headers=account.headers)).json()[field]}
     for given in (f'"other", {tag}', "*"):
         headers = {**account.headers, "If-Match": given}
-        assert (await client.request("PATCH", path, json={}, headers=headers)).status_code == 200
+        assert (await client.request("PATCH", path, json=same, headers=headers)).status_code == 200
     headers = {**account.headers, "If-Match": f'{tag[:-1]}-br"'}
     done = await client.request(method, path, json=body, headers=headers)
     assert done.status_code == (200 if method == "PATCH" else 204)
@@ -189,3 +196,14 @@ async def test_compressed_and_plain_are_one_version_with_two_tags(
         body = {"title": plain.json()["title"]}
         changed = await client.patch(path, json=body, headers={**account.headers, "If-Match": tag})
         assert changed.status_code == 200
+
+
+@pytest.mark.parametrize("resource", list(CHANGES))
+async def test_a_change_of_nothing_is_none(
+    client: httpx.AsyncClient, account: Any, paths: dict[str, str], resource: str
+) -> None:
+    refused = await client.patch(paths[resource], json={}, headers=account.headers)
+    assert (refused.status_code, refused.json()["code"]) == (422, "invalid_input")
+    for field in {*CHANGES[resource], *NULLABLE[resource]}:
+        changed = await client.patch(paths[resource], json={field: None}, headers=account.headers)
+        assert changed.status_code == (200 if field in NULLABLE[resource] else 422), field

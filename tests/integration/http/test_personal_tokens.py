@@ -38,6 +38,7 @@ async def test_a_token_is_shown_once(client: httpx.AsyncClient, account: Any, po
     (shown,) = (await client.get(URL, headers=account.headers)).json()["items"]
     assert shown == made["details"]
     assert (shown["name"], shown["scopes"], shown["last_used_at"]) == ("backup", ["read"], None)
+    assert shown["_links"] == {"revoke": {"href": f"{URL}/{shown['id']}"}}, "it cannot be read alone"
     days = datetime.fromisoformat(shown["expires_at"]) - datetime.now(UTC)
     assert timedelta(days=89) < days <= timedelta(days=90)
     connection = await asyncpg.connect(postgres.owner_url)

@@ -51,7 +51,7 @@ async def test_each_log_in_is_a_session(client: httpx.AsyncClient, account: Any,
     assert oldest["id"] == session_of(account.tokens)
     assert (newest["current"], oldest["current"]) == (True, False)
     assert newest["user_agent"] == ("Monster/" + "9" * 300)[:200]
-    assert newest["_links"]["self"]["href"] == f"{URL}/{newest['id']}"
+    assert newest["_links"]["revoke"]["href"] == f"{URL}/{newest['id']}"
 
 
 async def test_an_address_is_cut_to_its_network(app: FastAPI) -> None:
