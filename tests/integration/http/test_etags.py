@@ -207,3 +207,13 @@ async def test_a_change_of_nothing_is_none(
     for field in {*CHANGES[resource], *NULLABLE[resource]}:
         changed = await client.patch(paths[resource], json={field: None}, headers=account.headers)
         assert changed.status_code == (200 if field in NULLABLE[resource] else 422), field
+
+
+@pytest.mark.parametrize("resource", list(CHANGES))
+async def test_an_error_names_the_field_and_nothing_else(
+    client: httpx.AsyncClient, account: Any, paths: dict[str, str], resource: str
+) -> None:
+    for field in CHANGES[resource]:
+        for wrong in ("", None, "x" * 400):
+            refused = await client.patch(paths[resource], json={field: wrong}, headers=account.headers)
+            assert [one["field"] for one in refused.json()["errors"]] == [f"body.{field}"]
