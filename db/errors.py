@@ -5,6 +5,7 @@ DatabaseError
 │   ├── WriteConflict      it may work at once: a deadlock or serialization failure ended the transaction
 │   ├── NoneFree           all connections of this process are in use
 │   ├── StatementTimeout   the server ended a statement that took too long
+│   ├── CommitUnknown      what it was to write may stand there already
 │   └── IndexUnavailable   the same, of the vector index
 ├── DuplicateKey           somebody was first: `constraint` says with what
 ├── RowRefused             what the row hangs on is gone, or the user no longer sees it
@@ -34,6 +35,10 @@ class NoneFree(DatabaseUnavailable):
 
 class StatementTimeout(DatabaseUnavailable):
     """The server ended a statement that took longer than the settings allow."""
+
+
+class CommitUnknown(DatabaseUnavailable):
+    """The connection broke while the transaction was committed, and nobody knows whether it was."""
 
 
 class DuplicateKey(DatabaseError):

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from little_monster.db.errors import WriteConflict
+from little_monster.db.errors import CommitUnknown, DatabaseUnavailable, WriteConflict
 from little_monster.db.reads import ByKey, Model, Reading
 from little_monster.db.replica import Replica
 from little_monster.db.server import Server, Session
@@ -53,9 +53,19 @@ class Database:
 
         Raises:
             DatabaseUnavailable: no connection, none free in time, or the statement ran out of time.
+            CommitUnknown: the connection broke at the end.
         """
-        async with self._primary.session(user_id) as session:
-            yield session
+        leaving = False
+        try:
+            async with self._primary.session(user_id) as session:
+                yield session
+                leaving = True
+        except WriteConflict:
+            raise
+        except DatabaseUnavailable as error:
+            if leaving:
+                raise CommitUnknown(str(error)) from error
+            raise
         if self._replica is not None and user_id is not None:
             await self._replica.wrote(user_id)
 

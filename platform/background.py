@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
 # A message that an SMTP server takes longer for is lost when the process ends; its reader asks for another.
 DRAIN_S = 10.0
+
+Result = TypeVar("Result")
 
 _log = structlog.get_logger(__name__)
 
@@ -16,14 +18,19 @@ class Background:
     """Tasks of this process, which `drain` ends."""
 
     def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Begin `work` now and return."""
-        task = asyncio.get_running_loop().create_task(_logged(work))
+        self.hold(_logged(work))
+
+    def hold(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
+        """Begin `work` now, for who waits for it with `asyncio.shield`: it goes on without them."""
+        task = asyncio.get_running_loop().create_task(work)
         # The loop itself keeps no task alive.
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def drain(self, timeout_s: float = DRAIN_S) -> None:
         """Wait for what was begun, and cancel what takes longer than `timeout_s` seconds."""

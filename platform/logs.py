@@ -27,13 +27,15 @@ _SECRET_TEXT = re.compile(
     r"(?P<dsn>://[^\s:/@]{0,256}):[^\s/@]{1,256}@"
     r"|\beyJ[\w-]{4,4096}\.[\w-]{2,4096}\.[\w-]{0,4096}"
     r"|\bbearer\s+[\w.~+/=-]{8,4096}"
-    r"|[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+"
+    r"|lmp_[\w-]{8,4096}"
+    # All that RFC 5322 lets stand unquoted before the @.
+    r"|[\w.!#$%&'*+/=?^`{|}~-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+"
     # PostgreSQL quotes whole rows there.
     r"|(?<=DETAIL:  )[^\n]{1,65536}",
     re.IGNORECASE,
 )
 # A text without one of these holds none of it, which is seen sooner.
-_SIGNS = ("@", "eyJ", "DETAIL:")
+_SIGNS = ("@", "eyJ", "lmp_", "DETAIL:")
 _HANDLER_NAME = "little-monster"
 # Made once: `json.dumps` makes one each time that it is given a `default`.
 _JSON = json.JSONEncoder(default=str)

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKeyConstraint, Index, func, text
+from sqlalchemy import FetchedValue, ForeignKeyConstraint, Index, func, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -60,3 +60,6 @@ class ChatMessage(Keyed, Stamped, Base):
     function_calls: Mapped[dict[str, Any] | None]
     # Question and answer may be stored by one transaction: its one now() would not order them.
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp(), sort_order=90)
+    updated_at: Mapped[datetime] = mapped_column(
+        server_default=func.clock_timestamp(), server_onupdate=FetchedValue(), sort_order=91
+    )

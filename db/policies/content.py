@@ -4,7 +4,9 @@ Here several users meet in one row: a rating changes a video that is somebody el
 lm_system and is listed in `FUNCTIONS`; everything else is bound by the policies, moderators too.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+
+from little_monster.db.policies.functions import give_away
 
 TABLES = ("videos", "comments", "ratings")
 
@@ -291,7 +293,7 @@ def create() -> Iterator[str]:
     yield from functions.values()
     # Before the functions are given away: only who may call a function can make a trigger of it.
     yield from _triggers()
-    yield from give_away(functions)
+    yield from give_away(functions, "auth, content")
     for table in TABLES:
         yield f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY"
         yield f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY"
@@ -311,18 +313,6 @@ def drop() -> Iterator[str]:
     yield "DROP FUNCTION content.guard_comment()"
     yield "DROP SCHEMA content"
     yield "REVOKE EXECUTE ON FUNCTION auth.uid() FROM lm_system"
-
-
-def give_away(functions: Mapping[str, str]) -> Iterator[str]:
-    """Yield what gives functions to lm_system, and lets lm_app call those that are no triggers."""
-    # Only who may create in a schema can own a function there; taken back below.
-    yield "GRANT CREATE, USAGE ON SCHEMA auth, content TO lm_system"
-    for name, statement in functions.items():
-        yield f"REVOKE ALL ON FUNCTION {name} FROM PUBLIC"
-        if "RETURNS trigger" not in statement:
-            yield f"GRANT EXECUTE ON FUNCTION {name} TO lm_app"
-        yield f"ALTER FUNCTION {name} OWNER TO lm_system"
-    yield "REVOKE CREATE ON SCHEMA auth, content FROM lm_system"
 
 
 def _policy(table: str, name: str, command: str, role: str, rule: str) -> Iterator[str]:

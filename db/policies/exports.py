@@ -3,6 +3,8 @@
 
 from collections.abc import Iterator
 
+from little_monster.db.policies.functions import define
+
 # SELECT ON jobs is lm_system's already, for the queue.
 FIND_EXPIRED = """
 CREATE OR REPLACE FUNCTION queue.find_expired(job_kind text, until timestamptz, max_jobs int)
@@ -20,14 +22,7 @@ FUNCTIONS = {"queue.find_expired(text, timestamptz, int)": FIND_EXPIRED}
 
 def create() -> Iterator[str]:
     """Yield what makes the function, gives it to lm_system, and lets lm_app call it."""
-    # Only who may create in a schema can own a function there; taken back below.
-    yield "GRANT CREATE, USAGE ON SCHEMA queue TO lm_system"
-    for name, statement in FUNCTIONS.items():
-        yield statement
-        yield f"REVOKE ALL ON FUNCTION {name} FROM PUBLIC"
-        yield f"GRANT EXECUTE ON FUNCTION {name} TO lm_app"
-        yield f"ALTER FUNCTION {name} OWNER TO lm_system"
-    yield "REVOKE CREATE ON SCHEMA queue FROM lm_system"
+    yield from define(FUNCTIONS, "queue")
 
 
 def drop() -> Iterator[str]:

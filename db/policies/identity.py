@@ -7,6 +7,7 @@ The functions follow the rules of `definers.py`.
 from collections.abc import Iterator
 
 from little_monster.db.policies import tenancy
+from little_monster.db.policies.functions import define
 
 TENANT_TABLES = (
     "sessions",
@@ -115,14 +116,7 @@ def _protect_audit() -> Iterator[str]:
 
 
 def _create_functions() -> Iterator[str]:
-    # Only who may create in a schema can own a function there; taken back below.
-    yield "GRANT CREATE, USAGE ON SCHEMA auth TO lm_system"
-    for name, statement in FUNCTIONS.items():
-        yield statement
-        yield f"REVOKE ALL ON FUNCTION {name} FROM PUBLIC"
-        yield f"GRANT EXECUTE ON FUNCTION {name} TO lm_app"
-        yield f"ALTER FUNCTION {name} OWNER TO lm_system"
-    yield "REVOKE CREATE ON SCHEMA auth FROM lm_system"
+    yield from define(FUNCTIONS, "auth")
     yield from _RIGHTS
     for table, command in _SEES:
         policy = f"system_{command.lower()}"

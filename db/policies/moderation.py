@@ -3,9 +3,14 @@
 Services write texts and statuses; what that means for the verdict, triggers say. A verdict is written by the
 functions here, which follow the rules of `definers.py`. A check of the table has the last word: what is
 public is approved.
+
+A moderator's no outlasts an edit: what is pending with a reason waits for a person, and not for automatic
+moderation.
 """
 
 from collections.abc import Iterator
+
+from little_monster.db.policies.functions import allow, define, undefine
 
 _DEFINER = "SECURITY DEFINER SET search_path = pg_catalog, pg_temp"
 _ASKED = "IN ('pending', 'flagged')"
@@ -20,7 +25,8 @@ CREATE OR REPLACE FUNCTION content.judge_video(
     BEGIN
         UPDATE public.videos v SET moderation_status = verdict, moderation_reason = reason,
             status = CASE WHEN verdict = 'approved' THEN 'public' ELSE v.status END
-        WHERE v.id = video AND v.updated_at = seen AND v.moderation_status = 'pending'
+        WHERE v.id = video AND v.updated_at = seen
+            AND v.moderation_status = 'pending' AND v.moderation_reason IS NULL
             AND (v.created_by = auth.uid() OR auth.has_role('moderator'));
         RETURN FOUND;
     END
@@ -52,7 +58,7 @@ CREATE OR REPLACE FUNCTION {name}(max_rows int, seen_at timestamptz, seen_id uui
     RETURNS TABLE (id uuid, owner uuid, created_at timestamptz) LANGUAGE sql STABLE {definer}
     AS $$
         SELECT t.id, t.{owner}, t.created_at FROM public.{table} t
-        WHERE t.moderation_status = 'pending'
+        WHERE t.moderation_status = 'pending' AND t.moderation_reason IS NULL
             AND (t.created_at, t.id) > (
                 coalesce(seen_at, '-infinity'), coalesce(seen_id, '00000000-0000-0000-0000-000000000000')
             )
@@ -82,7 +88,7 @@ CREATE OR REPLACE FUNCTION content.withdraw_video() RETURNS trigger LANGUAGE plp
     BEGIN
         IF NEW.status <> 'public' AND OLD.moderation_status {_ASKED} AND current_user <> 'lm_system' THEN
             NEW.moderation_status := NULL;
-            NEW.moderation_reason := NULL;
+            NEW.moderation_reason := CASE OLD.moderation_status WHEN 'pending' THEN OLD.moderation_reason END;
         END IF;
         RETURN NEW;
     END
@@ -103,7 +109,10 @@ CREATE OR REPLACE FUNCTION content.guard_video() RETURNS trigger LANGUAGE plpgsq
         IF (NEW.title, NEW.topic, NEW.tags, NEW.script_summary, NEW.key_points)
             IS DISTINCT FROM (OLD.title, OLD.topic, OLD.tags, OLD.script_summary, OLD.key_points) THEN
             NEW.moderation_status := NULL;
-            NEW.moderation_reason := NULL;
+            NEW.moderation_reason := CASE
+                WHEN OLD.moderation_status = 'rejected' THEN 'A moderator rejected it before this edit.'
+                WHEN coalesce(OLD.moderation_status, 'pending') = 'pending' THEN OLD.moderation_reason
+            END;
         END IF;
         IF asks AND NEW.moderation_status IS NULL THEN
             NEW.moderation_status := 'pending';
@@ -124,24 +133,16 @@ _TRIGGERS = {
 }
 
 _RIGHTS = {
-    "SELECT (moderation_status, created_at, updated_at)": "videos",
+    "SELECT (moderation_status, moderation_reason, created_at, updated_at)": "videos",
     "UPDATE (status, moderation_status, moderation_reason)": "videos",
-    "SELECT (created_at)": "comments",
+    "SELECT (moderation_reason, created_at)": "comments",
 }
 
 
 def create() -> Iterator[str]:
     """Yield what makes the functions and the triggers, and gives what they need."""
-    # Only who may create in a schema can own a function there; taken back below.
-    yield "GRANT CREATE, USAGE ON SCHEMA content TO lm_system"
-    for name, statement in FUNCTIONS.items():
-        yield statement
-        yield f"REVOKE ALL ON FUNCTION {name} FROM PUBLIC"
-        yield f"GRANT EXECUTE ON FUNCTION {name} TO lm_app"
-        yield f"ALTER FUNCTION {name} OWNER TO lm_system"
-    yield "REVOKE CREATE ON SCHEMA content FROM lm_system"
-    for right, table in _RIGHTS.items():
-        yield f"GRANT {right} ON {table} TO lm_system"
+    yield from define(FUNCTIONS, "content")
+    yield from allow(_RIGHTS, {})
     yield _WITHDRAW
     yield _GUARD
     for name, (change, function) in _TRIGGERS.items():
@@ -155,7 +156,6 @@ def drop() -> Iterator[str]:
     """Yield what removes them."""
     for name in _TRIGGERS:
         yield f"DROP TRIGGER IF EXISTS {name} ON videos"
-    for name in ("content.withdraw_video()", "content.guard_video()", *FUNCTIONS):
-        yield f"DROP FUNCTION IF EXISTS {name}"
+    yield from undefine({"content.withdraw_video()": _WITHDRAW, "content.guard_video()": _GUARD, **FUNCTIONS})
     for right, table in _RIGHTS.items():
         yield f"REVOKE {right} ON {table} FROM lm_system"

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from little_monster.db.policies import tenancy
+from little_monster.db.policies.functions import define
 
 TABLES = ("planner_events", "notifications", "calendar_feeds")
 
@@ -156,14 +157,7 @@ def drop() -> Iterator[str]:
 def _functions() -> Iterator[str]:
     yield "CREATE SCHEMA IF NOT EXISTS planner"
     yield "GRANT USAGE ON SCHEMA planner TO lm_app"
-    # Only who may create in a schema can own a function there; taken back below.
-    yield "GRANT CREATE, USAGE ON SCHEMA planner TO lm_system"
-    for name, statement in FUNCTIONS.items():
-        yield statement
-        yield f"REVOKE ALL ON FUNCTION {name} FROM PUBLIC"
-        yield f"GRANT EXECUTE ON FUNCTION {name} TO lm_app"
-        yield f"ALTER FUNCTION {name} OWNER TO lm_system"
-    yield "REVOKE CREATE ON SCHEMA planner FROM lm_system"
+    yield from define(FUNCTIONS, "planner")
 
 
 def _see(table: str, command: str) -> Iterator[str]:

@@ -8,6 +8,7 @@ the policy, and says the same in its own condition; it returns ids, whose rows t
 from collections.abc import Iterator
 
 from little_monster.db.policies import content
+from little_monster.db.policies.functions import give_away
 
 RANKED = 1_000
 """How many videos `relevance` puts in order: the newest of those that are found. A word that is in every
@@ -83,7 +84,7 @@ def create() -> Iterator[str]:
         yield f"DROP FUNCTION IF EXISTS {name}"
     yield "GRANT SELECT (search, subject, difficulty, created_at) ON videos TO lm_system"
     yield from FUNCTIONS.values()
-    yield from content.give_away(FUNCTIONS)
+    yield from give_away(FUNCTIONS, "content")
 
 
 def drop() -> Iterator[str]:
@@ -92,4 +93,4 @@ def drop() -> Iterator[str]:
         yield f"DROP FUNCTION {name}"
     yield "REVOKE SELECT (subject, difficulty, created_at) ON videos FROM lm_system"
     yield from content.RETIRED.values()
-    yield from content.give_away(content.RETIRED)
+    yield from give_away(content.RETIRED, "content")

@@ -10,8 +10,11 @@ from uuid import UUID
 from sqlalchemy import func, select, update
 
 from little_monster.db.models.sessions import LoginSession
+from little_monster.db.reads import ByKey
 from little_monster.db.repositories.rows import After, Rows, changed, insert, newest_first
-from little_monster.db.session import Session
+from little_monster.db.session import Database, Session
+
+_BY_ID = ByKey(LoginSession)
 
 
 async def create(
@@ -32,6 +35,12 @@ async def list(
     )
     ordered = newest_first(query, LoginSession.created_at, LoginSession.id, limit=limit, after=after)
     return [*await session.scalars(ordered)]
+
+
+async def read(database: Database, user_id: UUID, session_id: UUID) -> LoginSession | None:
+    """Return the user's session, also one that is revoked, in a transaction of its own, as it is now: it
+    decides what a token is good for."""
+    return await database.read(user_id, _BY_ID, session_id, fresh=True)
 
 
 def key(row: LoginSession) -> tuple[datetime, UUID]:

@@ -22,10 +22,7 @@ async def create(session: Session, *, user_id: UUID, secret: bytes) -> TotpCrede
     Raises:
         DuplicateKey: `totp_credentials_user_id_key`, the user has one that is confirmed.
     """
-    unconfirmed = delete_from(TotpCredential).where(
-        TotpCredential.user_id == user_id, TotpCredential.confirmed_at.is_(None)
-    )
-    await changed(session, unconfirmed)
+    await delete_unconfirmed(session, user_id)
     return await insert(session, TotpCredential(user_id=user_id, secret=secret))
 
 
@@ -44,6 +41,14 @@ async def use_step(session: Session, credential_id: UUID, *, step: int, secret: 
     last = TotpCredential.last_used_step
     query = update(TotpCredential).where(TotpCredential.id == credential_id, or_(last.is_(None), last < step))
     return await changed(session, query.values(last_used_step=step, secret=secret)) == 1
+
+
+async def delete_unconfirmed(session: Session, user_id: UUID) -> bool:
+    """Forget what the user began; False when there is nothing, or it is confirmed."""
+    query = delete_from(TotpCredential).where(
+        TotpCredential.user_id == user_id, TotpCredential.confirmed_at.is_(None)
+    )
+    return await changed(session, query) == 1
 
 
 async def delete(session: Session, user_id: UUID) -> bool:

@@ -27,6 +27,7 @@ from little_monster.platform.http.exception_handlers import (
     openai_responses,
     problem_responses,
 )
+from little_monster.platform.http.head import HeadMiddleware
 from little_monster.platform.http.links import API
 from little_monster.platform.http.list_tags import ListTagMiddleware
 from little_monster.platform.http.middlewares import (
@@ -94,6 +95,7 @@ _MIDDLEWARES: tuple[Any, ...] = (
     BodyLimitMiddleware,
     ListTagMiddleware,
     CompressionMiddleware,
+    HeadMiddleware,
     ObserveMiddleware,
     LateCORSMiddleware,
     LateProxyMiddleware,

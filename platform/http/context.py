@@ -14,8 +14,9 @@ _KEY = "little_monster.context"
 @dataclass(slots=True)
 class RequestContext:
     """`headers` are added to the response whoever makes it, an error handler too; `trace_id` is 32 hex
-    digits. `identified` says that `principal` was looked for, `is_gone` that its account was deleted;
-    `refusal` is why a good token names nobody."""
+    digits. `identified` says that `principal` was looked for, `is_gone` that its account was deleted,
+    `counted` that its limit knows of the request; `refusal` is why a good token names nobody. `form_digest`
+    tells a form from others, once it was read to its end."""
 
     request_id: str
     trace_id: str = ""
@@ -23,6 +24,8 @@ class RequestContext:
     is_gone: bool = False
     identified: bool = False
     refusal: ProblemError | None = None
+    counted: bool = False
+    form_digest: str | None = None
     error_code: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
 

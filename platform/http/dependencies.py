@@ -16,7 +16,7 @@ from little_monster.platform.origin import Origin
 from little_monster.platform.rate_limits import REQUESTS, Decision, digest_account
 from little_monster.platform.resources import Resources
 from little_monster.platform.security import PERSONAL_TOKEN_PREFIX, Principal, invalid_token
-from little_monster.platform.services import accounts, external_identities, personal_tokens
+from little_monster.platform.services import accounts, external_identities, personal_tokens, sessions
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -99,13 +99,15 @@ class _BearerToken(SecurityBase):
 CurrentUser = Annotated[Principal, Depends(_BearerToken())]
 
 
-async def _get_logged_in_user(user: CurrentUser) -> Principal:
-    """Return who asks, when they logged in.
+async def _get_logged_in_user(user: CurrentUser, resources: ResourcesDep) -> Principal:
+    """Return who asks, when they are logged in.
 
     Raises:
         Forbidden: they show a personal access token.
+        Unauthenticated: the session of their access token has ended.
     """
     permissions.require_login(user)
+    await sessions.require_session(resources, user)
     return user
 
 
@@ -120,7 +122,7 @@ OriginDep = Annotated[Origin, Depends(_get_origin)]
 
 
 async def limit_requests(request: Request) -> None:
-    """Count the request against its user, or against its address when no valid token says who it is.
+    """Count the request once against its user, or against its address when no valid token says who it is.
 
     That an account was deleted or got another role while its tokens live is known here, as to look it up
     would cost each request a round trip: a token of the first is like none, one of the second counts with the
@@ -129,13 +131,17 @@ async def limit_requests(request: Request) -> None:
     Raises:
         RateLimited: there were too many in this minute.
     """
+    context = context_of(request)
+    if context.counted:
+        return
+    context.counted = True
     principal = await identify(request)
     if principal is not None:
         decision = await _count(request, str(principal.user_id))
         if decision.marked:
             principal = await _renew(request)
         if decision.shut:
-            context_of(request).is_gone = True
+            context.is_gone = True
         elif principal is not None:
             _apply(request, decision)
             return

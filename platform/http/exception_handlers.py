@@ -94,7 +94,11 @@ async def _on_framework_error(request: Request, error: Exception) -> JSONRespons
     assert isinstance(error, HTTPException)
     title = HTTPStatus(error.status_code).phrase
     code, detail = _FRAMEWORK.get(error.status_code, (title.lower().replace(" ", "_"), str(error.detail)))
-    return _answer(request, error.status_code, code, title, detail, [], dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    if "GET" in (allowed := headers.get("Allow", "")).split(", "):
+        # `HeadMiddleware` answers it wherever GET is answered.
+        headers["Allow"] = f"{allowed}, HEAD"
+    return _answer(request, error.status_code, code, title, detail, [], headers)
 
 
 async def _on_part_away(request: Request, error: Exception) -> JSONResponse:

@@ -3,9 +3,11 @@ draft-ietf-httpapi-idempotency-key-header).
 
 A router made with `route_class=IdempotentRoute` acts on the routes that declare
 `dependencies=[Idempotent]`. Answers with a 2xx status and a whole body are kept for 24 hours under their
-owner; others free the key. Streams are not kept.
+owner; refusals free the key, and so do streams, which are not kept. After a failure that may have created
+something the key stays taken until its claim ends, as to repeat the request could create it twice.
 """
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -17,13 +19,23 @@ from uuid import UUID
 import structlog
 from fastapi import Request, Response
 from fastapi.dependencies.models import Dependant
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from redis.asyncio import Redis
+from starlette.exceptions import HTTPException
 
+from little_monster.db.errors import CommitUnknown, DatabaseError
 from little_monster.platform import permissions
 from little_monster.platform.cache import REDIS_AWAY
-from little_monster.platform.errors import Conflict, InvalidInput
-from little_monster.platform.http.dependencies import idempotency_key, identify, resources_of
+from little_monster.platform.errors import Conflict, InvalidInput, ProblemError
+from little_monster.platform.http.context import context_of
+from little_monster.platform.http.dependencies import (
+    idempotency_key,
+    identify,
+    limit_requests,
+    resources_of,
+)
+from little_monster.platform.http.uploads import FormFile
 from little_monster.platform.security import Principal
 
 KEEP_S = 24 * 3600
@@ -34,6 +46,9 @@ MAX_KEY_CHARS = 200
 
 _PREFIX = "lm:idempotency"
 _KEPT_HEADERS = ("content-type", "location", "link", "etag")
+
+# Refusals, and failures of a transaction that was rolled back; but for `CommitUnknown`.
+_CREATED_NOTHING = (ProblemError, RequestValidationError, HTTPException, DatabaseError)
 
 _log = structlog.get_logger(__name__)
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -49,8 +64,12 @@ class IdempotentRoute(APIRoute):
 
         async def handle(request: Request) -> Response:
             key = request.headers.get("idempotency-key")
+            if not key or len(key) > MAX_KEY_CHARS:
+                return await handler(request)
+            # Before the route's own dependencies, which a replay does not come to.
+            await limit_requests(request)
             principal = await identify(request)
-            if not key or len(key) > MAX_KEY_CHARS or principal is None:
+            if principal is None:
                 return await handler(request)
             permissions.require_scope(principal, permissions.WRITE)
             return await _once(request, _slot(request, key, principal), handler)
@@ -73,12 +92,14 @@ class _Slot:
         held = await self.redis.get(self.name)
         return json.loads(held) if held else await self.take(fingerprint)
 
-    async def keep(self, fingerprint: str, response: Response) -> None:
-        """Keep an answer. What was created is created, so that Redis being away now is no reason to fail."""
+    async def keep(self, fingerprint: str, form: str | None, response: Response) -> None:
+        """Keep an answer, and which form it answers. What was created is created, so that Redis being away
+        now is no reason to fail."""
         answer = {
             "status": response.status_code,
             "headers": {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers},
             "body": base64.b64encode(response.body).decode(),
+            "form": form,
         }
         value = json.dumps({"fingerprint": fingerprint, "answer": answer})
         try:
@@ -103,48 +124,91 @@ async def forget_answers(redis: Redis, user_id: UUID) -> None:
 
 
 async def _once(request: Request, slot: _Slot, handler: Handler) -> Response:
+    """Answer in a task of its own: a client that goes away must not cut between what is created and its
+    answer, which is kept for when the client asks again."""
     fingerprint = await _fingerprint(request)
+    work = resources_of(request).background.hold(_answer(request, slot, fingerprint, handler))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        if _still_comes_in(request):
+            work.cancel()
+        work.add_done_callback(_log_failure)
+        raise
+
+
+async def _answer(request: Request, slot: _Slot, fingerprint: str, handler: Handler) -> Response:
     held = await slot.take(fingerprint)
     if held is not None:
-        return _replay(held, fingerprint)
+        return await _replay(request, held, fingerprint)
     try:
         response = await handler(request)
-    except BaseException:
+    except CommitUnknown:
+        raise
+    except _CREATED_NOTHING:
         await slot.free()
         raise
+    except asyncio.CancelledError:
+        if _still_comes_in(request):
+            await slot.free()
+        raise
     if 200 <= response.status_code < 300 and getattr(response, "body", None):
-        await slot.keep(fingerprint, response)
+        await slot.keep(fingerprint, context_of(request).form_digest, response)
     else:
         await slot.free()
     return response
 
 
-def _replay(held: dict[str, Any], fingerprint: str) -> Response:
+async def _replay(request: Request, held: dict[str, Any], fingerprint: str) -> Response:
     if held["fingerprint"] != fingerprint:
-        raise InvalidInput(
-            "This Idempotency-Key was used for another request.",
-            code="idempotency_key_reused",
-            errors=[{"field": "header.Idempotency-Key", "message": "was used for another request"}],
-        )
+        raise _used_for_another()
     answer = held["answer"]
     if answer is None:
         raise Conflict(
             "The first request with this Idempotency-Key is still being answered.", code="in_flight"
         )
+    if _is_form(request) and await _read_form(request) != answer["form"]:
+        raise _used_for_another()
     return Response(
         base64.b64decode(answer["body"]), answer["status"], {**answer["headers"], REPLAYED: "true"}
     )
 
 
 async def _fingerprint(request: Request) -> str:
-    """Return what tells one request to a route from another: its query and body. A form's body is not read
-    ahead, as it may be large and its boundary differs between repetitions; its length stands for it."""
+    """Return what tells one request to a route from another: its query and body. A form is not read ahead, as
+    it may be large; its own digest tells it from others when it has been read."""
     digest = hashlib.sha256(f"{request.url.query}\n".encode())
-    if request.headers.get("content-type", "").startswith("multipart/"):
-        digest.update(request.headers.get("content-length", "").encode())
-    else:
+    if not _is_form(request):
         digest.update(await request.body())
     return digest.hexdigest()
+
+
+def _is_form(request: Request) -> bool:
+    return request.headers.get("content-type", "").lower().startswith("multipart/")
+
+
+def _still_comes_in(request: Request) -> bool:
+    return _is_form(request) and context_of(request).form_digest is None
+
+
+async def _read_form(request: Request) -> str | None:
+    """Read a form that nobody needs, and return its digest."""
+    async for _ in FormFile(request, resources_of(request).settings.upload.max_bytes).chunks():
+        pass
+    return context_of(request).form_digest
+
+
+def _log_failure(work: asyncio.Task[Response]) -> None:
+    if not work.cancelled() and (error := work.exception()) is not None:
+        _log.warning("unheard_answer_failed", error=type(error).__name__)
+
+
+def _used_for_another() -> InvalidInput:
+    return InvalidInput(
+        "This Idempotency-Key was used for another request.",
+        code="idempotency_key_reused",
+        errors=[{"field": "header.Idempotency-Key", "message": "was used for another request"}],
+    )
 
 
 def _slot(request: Request, key: str, principal: Principal) -> _Slot:

@@ -8,6 +8,7 @@ returns `listing(...)` as a `Listing[View]`.
 
 import base64
 import binascii
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -62,6 +63,7 @@ class Page:
 
     limit: int = DEFAULT_LIMIT
     cursor: str | None = None
+    name: str = ""
 
     @property
     def fetch(self) -> int:
@@ -71,7 +73,7 @@ class Page:
     @property
     def after(self) -> tuple[datetime, UUID] | None:
         """The position of the last row seen in a list that is ordered by time, None at its start."""
-        position = None if self.cursor is None else decode_cursor(self.cursor)
+        position = self._position
         if position is not None and not isinstance(position, tuple):
             raise _bad_cursor()
         return position
@@ -79,7 +81,7 @@ class Page:
     def after_number(self, order: str) -> NumberPosition | None:
         """The position of the last row seen in a list that is ordered by the number `order`, None at its
         start."""
-        position = None if self.cursor is None else decode_cursor(self.cursor)
+        position = self._position
         if position is None:
             return None
         if not isinstance(position, NumberPosition) or position.order != order:
@@ -89,13 +91,18 @@ class Page:
     @property
     def after_index(self) -> int | None:
         """The position of the last row seen in a list that is ordered by a number, None at its start."""
-        position = None if self.cursor is None else decode_cursor(self.cursor)
+        position = self._position
         if position is not None and not isinstance(position, int):
             raise _bad_cursor()
         return position
 
+    @property
+    def _position(self) -> Position | None:
+        return None if self.cursor is None else decode_cursor(self.name, self.cursor)
+
 
 async def get_page(
+    request: Request,
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Most items in a page.")] = DEFAULT_LIMIT,
     cursor: Annotated[
         str | None,
@@ -103,14 +110,14 @@ async def get_page(
     ] = None,
 ) -> Page:
     """Read the page that a request asks for."""
-    return Page(limit, cursor or None)
+    return Page(limit, cursor or None, _name_of(request))
 
 
 PageDep = Annotated[Page, Depends(get_page)]
 
 
-def encode_cursor(position: Position) -> str:
-    """Return the cursor of a position: URL-safe, and not to be read by clients."""
+def encode_cursor(name: str, position: Position) -> str:
+    """Return the cursor of a position in the list `name`: URL-safe, and not to be read by clients."""
     parts: list[object]
     if isinstance(position, int):
         parts = [position]
@@ -120,17 +127,19 @@ def encode_cursor(position: Position) -> str:
             parts.append(position.as_of.isoformat())
     else:
         parts = [position[0].isoformat(), position[1].hex]
-    return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode().rstrip("=")
+    return base64.urlsafe_b64encode(json.dumps([name, *parts]).encode()).decode().rstrip("=")
 
 
-def decode_cursor(cursor: str) -> Position:
-    """Return the position that `encode_cursor` wrote.
+def decode_cursor(name: str, cursor: str) -> Position:
+    """Return the position that `encode_cursor` wrote for the same list.
 
     Raises:
         InvalidInput: it did not.
     """
     try:
-        parts = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True))
+        given, *parts = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True))
+        if given != name:
+            raise _bad_cursor()
         if len(parts) == 1:
             return _index(parts[0])
         if len(parts) in (3, 4):
@@ -176,7 +185,7 @@ def listing(
         position: where a row stands in the order of the list: `(created_at, id)`, or its index.
     """
     shown = rows[: page.limit]
-    cursor = encode_cursor(position(shown[-1])) if len(rows) > page.limit else None
+    cursor = encode_cursor(page.name, position(shown[-1])) if len(rows) > page.limit else None
     return listing_of(request, response, page, [view(row) for row in shown], cursor)
 
 
@@ -195,6 +204,11 @@ def revalidate(response: Response, links: Links) -> None:
     """Set the headers of a list: its links, and that it is to be asked for again (`list_tags`)."""
     response.headers["Link"] = link_header(links)
     response.headers["Cache-Control"] = REVALIDATE
+
+
+def _name_of(request: Request) -> str:
+    """Return what tells one list from another, short enough for a cursor: a digest of its path."""
+    return hashlib.sha256(request.scope["path"].encode()).hexdigest()[:8]
 
 
 def _index(value: object) -> int:

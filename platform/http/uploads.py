@@ -1,6 +1,8 @@
 """A file in a form (RFC 7578), handed on part by part while it comes in: neither memory nor a disk of ours
 holds it."""
 
+import hashlib
+import json
 import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import PurePosixPath
@@ -13,6 +15,7 @@ from starlette.requests import ClientDisconnect
 
 from little_monster.db.models.user_documents import FileType, Subject
 from little_monster.platform.errors import InvalidInput, TooLarge
+from little_monster.platform.http.context import context_of
 from little_monster.platform.http.schemas.documents import MAX_TITLE_CHARS
 from little_monster.platform.services.files import FileInspector
 
@@ -89,6 +92,7 @@ class FormFile:
         except ClientDisconnect:
             raise _malformed("The upload broke off.") from None
         self._finish()
+        context_of(self._request).form_digest = self._digest()
 
     @property
     def file_type(self) -> FileType:
@@ -119,6 +123,11 @@ class FormFile:
         """The field `subject`."""
         value = self._fields.get(SUBJECT)
         return Subject(value) if value else None
+
+    def _digest(self) -> str:
+        """Return what the form says, whatever boundary it was sent with."""
+        parts = [self.file_type, self.content_hash, self.title, self.subject]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def _parser(self) -> MultipartParser:
         declared = self._request.headers.get("content-length", "")

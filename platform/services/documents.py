@@ -15,7 +15,7 @@ from little_monster.db.base import new_id
 from little_monster.db.models.document_chunks import DocumentChunk
 from little_monster.db.models.jobs import Job
 from little_monster.db.models.user_documents import EmbeddingStatus, FileType, Subject, UserDocument
-from little_monster.db.repositories import document_chunks, jobs, user_documents
+from little_monster.db.repositories import document_chunks, jobs, user_documents, users
 from little_monster.db.repositories.rows import change
 from little_monster.db.repositories.user_documents import DocumentFilter, DocumentOrder, Listed
 from little_monster.db.session import Database, Session
@@ -87,12 +87,14 @@ async def upload_document(resources: Resources, owner: UUID, file: IncomingFile)
         kept = upload.created
     finally:
         if not kept:
-            await _discard(resources, key)
+            await _discard(resources, document_id, key)
     return upload
 
 
 async def _record(database: Database, owner: UUID, document_id: UUID, key: str, file: IncomingFile) -> Upload:
     async with database.session(owner) as session:
+        # One after the other, so that of the same file at once one is the first.
+        await users.lock(session, owner)
         known = await user_documents.find_by_hash(session, file.content_hash)
         if known is not None and known.embedding_status != EmbeddingStatus.FAILED:
             return Upload(known, await _newest_job(session, known.id), created=False)
@@ -111,13 +113,14 @@ async def _record(database: Database, owner: UUID, document_id: UUID, key: str, 
         return Upload(document, job, created=True)
 
 
-async def _discard(resources: Resources, key: str) -> None:
+async def _discard(resources: Resources, document_id: UUID, key: str) -> None:
     """Remove a file that no row names; a request that is being cancelled still waits for it."""
     try:
         await asyncio.shield(asyncio.ensure_future(resources.storage.delete(key)))
     except Exception:
-        # The error that led here is the one to tell; the file is an orphan that the log names.
-        _log.exception("stored_file_not_removed", key=key)
+        # The error that led here is the one to tell; the file is an orphan that the log names, but not its
+        # owner, who stands in the key.
+        _log.exception("stored_file_not_removed", document=str(document_id))
 
 
 async def list_documents(
@@ -181,13 +184,27 @@ async def delete_document(
 ) -> None:
     """Delete the document: its jobs are cancelled, then vectors, file, and at last the rows go.
 
-    The row goes last, so that a deletion that broke off can be repeated. Raises as `change_document`.
+    The row goes last, so that a deletion that broke off can be repeated; until then it says so, which also
+    makes it another version, that nobody changes who means the one before. Raises as `change_document`.
     """
-    async with resources.database.session(owner) as session:
-        document = await _get(session, document_id)
+
+    async def begin(session: Session) -> UserDocument:
+        document = await user_documents.lock(session, document_id)
+        if document is None:
+            raise no_document()
         if check is not None:
             check(document)
         await jobs.cancel_for(session, document_id)
+        await user_documents.set_status(
+            session,
+            document_id,
+            EmbeddingStatus.FAILED,
+            error_code="being_deleted",
+            error_reason="It is being deleted; if it stays, delete it again.",
+        )
+        return document
+
+    document = await resources.database.run(owner, begin)
     await resources.index.delete_document(owner, document_id)
     await resources.storage.delete(document.file_url)
     async with resources.database.session(owner) as session:

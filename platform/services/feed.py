@@ -23,6 +23,9 @@ from little_monster.db.repositories.videos import VideoFilter, VideoOrder
 from little_monster.platform.cache import REDIS_AWAY
 
 KEPT_S = 300
+SLOTS = 128
+"""Pages that are kept at most, each at the place that a hash of its filters gives it: whoever asks for ever
+new filters puts them in the place of others, and fills no memory."""
 VERSION = "lm:feed:version"
 
 _log = structlog.get_logger(__name__)
@@ -30,10 +33,11 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """Where an answer is kept, for which version of the feed, and the answer if there is one."""
+    """Where an answer is kept, for which version of the feed and which filters, and the answer if there is
+    one."""
 
     key: str
-    version: bytes
+    stamp: bytes
     body: bytes | None
 
 
@@ -41,7 +45,8 @@ async def find(redis: Redis, wanted: VideoFilter, order: VideoOrder, limit: int)
     """Return the slot of a first page; None when it is not one for everybody, or when Redis is away."""
     if wanted.status is not VideoStatus.PUBLIC or wanted.words is not None:
         return None
-    key = _key(wanted, order, limit)
+    digest = _digest(wanted, order, limit)
+    key = f"lm:feed:{int(digest, 16) % SLOTS}"
     # Its types say text; the answers of our clients are bytes.
     commands: Any = redis
     try:
@@ -49,15 +54,15 @@ async def find(redis: Redis, wanted: VideoFilter, order: VideoOrder, limit: int)
     except REDIS_AWAY as error:
         _log.warning("feed_not_read", error=type(error).__name__)
         return None
-    version = found[0] or b"0"
+    stamp = (found[0] or b"0") + b" " + digest.encode()
     kept_for, _, body = (found[1] or b"").partition(b"\n")
-    return Slot(key, version, body if kept_for == version else None)
+    return Slot(key, stamp, body if kept_for == stamp else None)
 
 
 async def keep(redis: Redis, slot: Slot, body: str) -> None:
     """Keep the answer that was read after the slot was found."""
     try:
-        await redis.set(slot.key, slot.version + b"\n" + body.encode(), ex=KEPT_S)
+        await redis.set(slot.key, slot.stamp + b"\n" + body.encode(), ex=KEPT_S)
     except REDIS_AWAY as error:
         _log.warning("feed_not_kept", error=type(error).__name__)
 
@@ -70,7 +75,7 @@ async def forget(redis: Redis) -> None:
         _log.warning("feed_not_forgotten", error=type(error).__name__)
 
 
-def _key(wanted: VideoFilter, order: VideoOrder, limit: int) -> str:
+def _digest(wanted: VideoFilter, order: VideoOrder, limit: int) -> str:
     parts = [wanted.created_by, wanted.subject, wanted.difficulty, *sorted({*wanted.tags})]
     text = json.dumps([order, limit, *(part and str(part) for part in parts)])
-    return f"lm:feed:{hashlib.sha256(text.encode()).hexdigest()}"
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -5,7 +5,7 @@ from uuid import UUID
 from little_monster.db.models.email_codes import EmailCodePurpose
 from little_monster.db.models.users import User
 from little_monster.db.repositories import email_codes as code_rows
-from little_monster.db.repositories import users
+from little_monster.db.repositories import totp_credentials, users
 from little_monster.db.session import Session
 from little_monster.platform.errors import Forbidden
 from little_monster.platform.mail import deliver
@@ -105,7 +105,12 @@ async def send_notice(resources: Resources, email: str) -> None:
 
 
 async def _set(session: Session, user_id: UUID, password_hash: str, *, keep: UUID | None) -> int:
-    """Replace the hash, end what the old password opened, and return how many sessions that were."""
+    """Replace the hash, end what the old password opened, and return how many sessions that were.
+
+    A second factor that is on stays on, with its recovery codes, whoever reads the user's mail. One that was
+    only begun is forgotten: who began it may have known no more than the old password.
+    """
     await users.set_password(session, user_id, password_hash)
+    await totp_credentials.delete_unconfirmed(session, user_id)
     await code_rows.expire_all(session, user_id, EmailCodePurpose.RESET_PASSWORD)
     return await sessions.end_all(session, user_id, but=keep)

@@ -14,7 +14,7 @@ from pyotp import HOTP, TOTP, random_base32
 
 from little_monster.db.errors import DuplicateKey
 from little_monster.db.models.totp_credentials import TotpCredential
-from little_monster.db.repositories import recovery_codes, totp_credentials, users
+from little_monster.db.repositories import recovery_codes, totp_credentials
 from little_monster.db.session import Session
 from little_monster.platform.errors import (
     Conflict,
@@ -26,7 +26,7 @@ from little_monster.platform.errors import (
 )
 from little_monster.platform.origin import Origin
 from little_monster.platform.resources import Resources
-from little_monster.platform.security import Principal, digest_token, invalid_token
+from little_monster.platform.security import Principal, digest_token
 from little_monster.platform.services import audit, passwords
 from little_monster.platform.services.audit import SecurityEvent
 
@@ -68,18 +68,19 @@ class Outcome(Enum):
     WRONG = auto()
 
 
-async def begin(resources: Resources, principal: Principal) -> Enrolment:
+async def begin(resources: Resources, principal: Principal, password: str) -> Enrolment:
     """Make a secret. Log-ins do not ask for it before `confirm`; beginning again replaces it.
 
+    The password is asked for here and not again by `confirm`: only who was shown the secret has its codes.
+
     Raises:
+        Forbidden: the password is wrong.
         Conflict: the user has a second factor.
     """
+    user = await passwords.require_password(resources, principal.user_id, password)
     secret = random_base32()
     try:
-        async with resources.database.session(principal.user_id) as session:
-            user = await users.get(session, principal.user_id)
-            if user is None:
-                raise invalid_token()
+        async with resources.database.session(user.id) as session:
             encrypted = resources.cipher.encrypt(secret)
             await totp_credentials.create(session, user_id=user.id, secret=encrypted)
     except DuplicateKey:

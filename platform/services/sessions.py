@@ -1,6 +1,7 @@
 """Log-ins that last: where a user is logged in, and how that ends.
 
-An access token is not looked up, so that one of a session that has ended lives on for its last minutes.
+An access token is not looked up, so that one of a session that has ended lives on for its last minutes; but
+it is no log-in any more, which `require_session` asks before anything that outlasts it.
 """
 
 from datetime import datetime, timedelta
@@ -14,7 +15,7 @@ from little_monster.db.session import Session
 from little_monster.platform.errors import NotFound
 from little_monster.platform.origin import Origin
 from little_monster.platform.resources import Resources
-from little_monster.platform.security import Principal
+from little_monster.platform.security import Principal, invalid_token
 from little_monster.platform.services import audit
 from little_monster.platform.services.audit import SecurityEvent
 
@@ -29,6 +30,19 @@ async def start(session: Session, user_id: UUID, origin: Origin) -> UUID:
         address_prefix=origin.address_prefix,
     )
     return row.id
+
+
+async def require_session(resources: Resources, principal: Principal) -> None:
+    """Return when the log-in that the principal's access token came from has not ended.
+
+    Raises:
+        Unauthenticated: it has, or the token came from none.
+    """
+    if principal.session_id is None:
+        raise invalid_token()
+    row = await sessions.read(resources.database, principal.user_id, principal.session_id)
+    if row is None or row.revoked_at is not None:
+        raise invalid_token()
 
 
 async def list_sessions(

@@ -1,4 +1,5 @@
 import asyncio
+from datetime import timedelta
 
 import pytest
 
@@ -116,3 +117,8 @@ async def test_rename_and_delete(database, user_id, new_user, new_conversation, 
     async with database.session(user_id) as session:
         assert await chat_conversations.delete(session, conversation.id)
         assert await chat_messages.get(session, message.id) is None
+
+
+async def test_a_fresh_message_was_not_changed_before_it_was_made(new_conversation, say):
+    message = await say(await new_conversation(), "Why?")
+    assert timedelta() <= message.updated_at - message.created_at < timedelta(seconds=1)

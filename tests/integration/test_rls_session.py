@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from little_monster.db.base import new_id
 from little_monster.db.engine import create_engine
-from little_monster.db.errors import DatabaseUnavailable, UnsafeRole
+from little_monster.db.errors import CommitUnknown, DatabaseUnavailable, UnsafeRole
 from little_monster.db.models import User
 from little_monster.db.session import Database
 
@@ -52,6 +52,27 @@ async def test_nothing_is_left_after_an_error_of_the_caller(single):
     with pytest.raises(KeyError):
         await fail()
     assert await setting(single, None) == ""
+
+
+async def test_a_connection_that_breaks_at_the_end_leaves_it_open(single, database):
+    """Whether the commit came through is not known then; before it, nothing was."""
+    with pytest.raises(CommitUnknown):
+        async with single.session(new_id()) as session:
+            await _end(database, await session.scalar(text("SELECT pg_backend_pid()")))
+    with pytest.raises(DatabaseUnavailable) as caught:
+        await _break_off(single, database)
+    assert not isinstance(caught.value, CommitUnknown)
+
+
+async def _break_off(single: Database, database: Database) -> None:
+    async with single.session(new_id()) as session:
+        await _end(database, await session.scalar(text("SELECT pg_backend_pid()")))
+        await session.execute(SETTING)
+
+
+async def _end(database: Database, backend: int) -> None:
+    async with database.session(None) as session:
+        assert await session.scalar(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": backend})
 
 
 async def test_nothing_is_left_after_an_error_of_the_database(single):

@@ -59,7 +59,12 @@ def test_logs_of_libraries_are_redacted_too(log: io.StringIO) -> None:
     ("text", "expected"),
     [
         ("mail to ada.l+x@uni.example.org now", f"mail to {REDACTED} now"),
+        ("from o'brien!secret#name@example.org", f"from {REDACTED}"),
+        ("by a$%&*/=?^_`{|}~.b@example.org now", f"by {REDACTED} now"),
+        (f"token lmp_{'aB3-_' * 8}abc.", f"token {REDACTED}."),
+        ("lmp_ is how they begin", "lmp_ is how they begin"),
         ("redis://:pw@host/0", "redis://:[redacted]@host/0"),
+        ("https://example.org/a?b=c", "https://example.org/a?b=c"),
         ("header Bearer abcdefghij", f"header {REDACTED}"),
         ("nothing here", "nothing here"),
         ("a @ b", "a @ b"),

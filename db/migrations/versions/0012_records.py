@@ -6,7 +6,7 @@ from alembic import op
 from little_monster.db.policies import library, retention
 
 revision = "0012"
-down_revision = "0010"
+down_revision = "0011"
 
 _COUNTS = "done >= 0 AND done <= total AND num_nulls(done, total, unit) IN (0, 3)"
 # What the sweeps look for: index, table, column, and rows that never end.

@@ -10,7 +10,7 @@ from little_monster.platform.http.schemas.second_factor import (
     EnrolmentView,
     RecoveryCodesView,
     TotpConfirmation,
-    TotpRemoval,
+    TotpProof,
 )
 from little_monster.platform.services import second_factor
 
@@ -21,13 +21,16 @@ router = APIRouter(prefix="/auth/totp", tags=["auth"])
     "",
     status_code=201,
     summary="Begin to turn the second factor on",
-    responses=problem_responses(Unauthenticated, Forbidden, Conflict),
+    responses=problem_responses(Unauthenticated, Forbidden, Conflict, InvalidInput),
 )
-async def begin_totp(response: Response, user: LoggedInUser, resources: ResourcesDep) -> EnrolmentView:
-    """Make a secret for an authenticator application. Log-ins do not ask for codes before one has confirmed
-    it; beginning again replaces the secret."""
+async def begin_totp(
+    body: TotpProof, request: Request, response: Response, user: LoggedInUser, resources: ResourcesDep
+) -> EnrolmentView:
+    """Make a secret for an authenticator application, with the password. Log-ins do not ask for codes before
+    one has confirmed it; beginning again replaces the secret, and another password ends it."""
+    await limit_attempts(request, resources, str(user.user_id))
     forbid_storing(response)
-    return EnrolmentView.of(await second_factor.begin(resources, user))
+    return EnrolmentView.of(await second_factor.begin(resources, user, body.password.get_secret_value()))
 
 
 @router.post(
@@ -52,7 +55,7 @@ async def confirm_totp(
     responses=problem_responses(Unauthenticated, Forbidden, NotFound, InvalidInput),
 )
 async def disable_totp(
-    body: TotpRemoval, request: Request, user: LoggedInUser, resources: ResourcesDep, origin: OriginDep
+    body: TotpProof, request: Request, user: LoggedInUser, resources: ResourcesDep, origin: OriginDep
 ) -> None:
     """Turn the second factor off, with the password. Its recovery codes are gone."""
     await limit_attempts(request, resources, str(user.user_id))

@@ -10,7 +10,7 @@ from little_monster.db.models.chat_conversations import ChatConversation, Contex
 from little_monster.db.models.chat_messages import ChatMessage, MessageRole, MessageStatus
 from little_monster.platform.http.links import Links, link
 from little_monster.platform.http.schemas.documents import MAX_DOCUMENT_IDS
-from little_monster.platform.http.schemas.texts import Body, Change, without_nul
+from little_monster.platform.http.schemas.texts import Body, Changes, optional, without_nul
 from little_monster.platform.services.chat.question import Question
 
 Title = Annotated[
@@ -32,12 +32,14 @@ class NewConversation(Body):
     context_type: ContextType = ContextType.GENERAL
 
 
-class ConversationChange(Change):
+class ConversationChange(Changes):
     """What to change of a conversation."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"title": "Cells and energy"}]})
+    model_config = ConfigDict(
+        json_schema_extra={"minProperties": 1, "examples": [{"title": "Cells and energy"}]}
+    )
 
-    title: Title = Field(default_factory=str)
+    title: Title = optional()
 
 
 class NewMessage(Body):

@@ -5,13 +5,12 @@ from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
-from pydantic.json_schema import SkipJsonSchema
 
 from little_monster.db.models.comments import Comment
 from little_monster.db.models.moderation_status import ModerationStatus
 from little_monster.platform.http.etags import tag_of
 from little_monster.platform.http.links import Links, link
-from little_monster.platform.http.schemas.texts import Body, Changes, Reason, without_nul
+from little_monster.platform.http.schemas.texts import Body, Changes, Reason, optional, without_nul
 
 CommentText = Annotated[
     str,
@@ -59,12 +58,10 @@ class CommentDecision(Changes):
 
     nullable: ClassVar[frozenset[str]] = frozenset({"reason"})
 
-    status: ModerationStatus | SkipJsonSchema[None] = Field(
-        None, description="Others see what is `approved`, unless it is hidden."
-    )
+    status: ModerationStatus = optional(description="Others see what is `approved`, unless it is hidden.")
     reason: Reason | None = Field(None, description="Its author reads it.")
-    is_hidden: bool | SkipJsonSchema[None] = Field(
-        None, description="Takes it out of sight whatever its status, and whatever its author makes of it."
+    is_hidden: bool = optional(
+        description="Takes it out of sight whatever its status, and whatever its author makes of it."
     )
 
     def columns(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Documents, their passages, and what a search finds."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
@@ -11,7 +11,7 @@ from little_monster.db.models.user_documents import EmbeddingStatus, FileType, S
 from little_monster.platform.engines.protocols import Passage
 from little_monster.platform.http.links import Links, link
 from little_monster.platform.http.schemas.jobs import JobView
-from little_monster.platform.http.schemas.texts import Body, Change, without_nul
+from little_monster.platform.http.schemas.texts import Body, Changes, optional, without_nul
 from little_monster.platform.services.documents import Upload
 
 MAX_TITLE_CHARS = 300
@@ -87,14 +87,19 @@ class DocumentView(BaseModel):
         )
 
 
-class DocumentChange(Change):
+class DocumentChange(Changes):
     """What to change of a document; what is left out stays as it is."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"title": "Cell biology", "subject": "biology"}]}
+        json_schema_extra={
+            "minProperties": 1,
+            "examples": [{"title": "Cell biology", "subject": "biology"}],
+        }
     )
 
-    title: DocumentTitle = Field(default_factory=str)
+    nullable: ClassVar[frozenset[str]] = frozenset({"subject"})
+
+    title: DocumentTitle = optional()
     subject: Subject | None = Field(None, description="null: none.")
 
 

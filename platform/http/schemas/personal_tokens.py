@@ -50,7 +50,8 @@ class PersonalTokenView(BaseModel):
             created_at=token.created_at,
             expires_at=token.expires_at,
             last_used_at=token.last_used_at,
-            links={"self": link("auth", "tokens", token.id)},
+            # It is only listed and revoked.
+            links={"revoke": link("auth", "tokens", token.id)},
         )
 
 

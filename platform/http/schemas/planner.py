@@ -5,13 +5,12 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
-from pydantic.json_schema import SkipJsonSchema
 
 from little_monster.db.models.calendar_feeds import CalendarFeed
 from little_monster.db.models.planner_events import EventType, PlannerEvent
 from little_monster.db.models.user_documents import Subject
 from little_monster.platform.http.links import Links, link
-from little_monster.platform.http.schemas.texts import Body, Changes, without_nul
+from little_monster.platform.http.schemas.texts import Body, Changes, optional, without_nul
 from little_monster.platform.services.planner.drafts import (
     MAX_DESCRIPTION_CHARS,
     MAX_EXDATES,
@@ -116,19 +115,19 @@ class EventChanges(Changes):
     )
     nullable = frozenset({"subject", "end_date", "recurrence"})
 
-    title: Title | SkipJsonSchema[None] = None
-    description: Description | SkipJsonSchema[None] = None
-    location: Location | SkipJsonSchema[None] = None
+    title: Title = optional()
+    description: Description = optional()
+    location: Location = optional()
     subject: Subject | None = Field(None, description="Null: none.")
-    type: EventType | SkipJsonSchema[None] = None
-    start_date: Moment | SkipJsonSchema[None] = Field(None, description=_START)
+    type: EventType = optional()
+    start_date: Moment = optional(description=_START)
     end_date: Moment | None = Field(None, description=_END)
-    time_zone: Zone | SkipJsonSchema[None] = Field(None, description=_ZONE)
-    all_day: bool | SkipJsonSchema[None] = None
-    is_completed: bool | SkipJsonSchema[None] = None
+    time_zone: Zone = optional(description=_ZONE)
+    all_day: bool = optional()
+    is_completed: bool = optional()
     recurrence: Rule | None = Field(None, description=f"{_RULE} Null: it no longer recurs.")
-    exdates: Exdates | SkipJsonSchema[None] = Field(None, description=_EXDATES)
-    reminder_minutes: Minutes | SkipJsonSchema[None] = Field(None, description=_MINUTES)
+    exdates: Exdates = optional(description=_EXDATES)
+    reminder_minutes: Minutes = optional(description=_MINUTES)
 
 
 class OccurrenceView(BaseModel):

@@ -33,7 +33,7 @@ class RecoveryCodesView(BaseModel):
     recovery_codes: list[str] = Field(description="Each is good for one log-in. Shown this once.")
 
 
-class TotpRemoval(Body):
+class TotpProof(Body):
     """The password, as whoever finds an open browser does not know it."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"password": "correct horse battery staple"}]})

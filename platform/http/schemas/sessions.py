@@ -33,5 +33,6 @@ class LoginSessionView(BaseModel):
             current=session.id == current_id,
             created_at=session.created_at,
             last_used_at=session.last_used_at,
-            links={"self": link("auth", "sessions", session.id)},
+            # It is only listed and ended.
+            links={"revoke": link("auth", "sessions", session.id)},
         )

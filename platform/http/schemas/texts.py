@@ -21,21 +21,9 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Change(Body):
-    """Base of the bodies of PATCH: what is left out stays as it is.
-
-    A field that can be left out but is never null has a `default_factory`, whose value nobody reads: a
-    default would be shown to clients as what they get.
-    """
-
-    def given(self) -> dict[str, Any]:
-        """Return the fields that the client sent."""
-        return {name: getattr(self, name) for name in self.model_fields_set}
-
-
-class Changes(Change):
-    """A change of at least one field. Only `nullable` fields may be null; the others are None where they are
-    left out."""
+class Changes(Body):
+    """Base of the bodies of PATCH: a change of at least one field; what is left out stays as it is. Only
+    `nullable` fields may be null; the others are `optional`."""
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
     nullable: ClassVar[frozenset[str]] = frozenset()
@@ -48,6 +36,20 @@ class Changes(Change):
             if getattr(self, name) is None:
                 raise ValueError(f"{name} must not be null")
         return self
+
+    def given(self) -> dict[str, Any]:
+        """Return the fields that the client sent."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
+
+
+def optional(**options: Any) -> Any:
+    """Return the field of a change that can be left out but is never null. Nobody reads what it holds then;
+    a `default` would be shown to clients as what they get, and a type with None name both in an error."""
+    return Field(default_factory=_nothing, **options)
+
+
+def _nothing() -> None:
+    return None
 
 
 def without_nul(text: str) -> str:

@@ -1,7 +1,7 @@
 """An account, as its owner sees it."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
 from pydantic import (
@@ -16,7 +16,7 @@ from pydantic import (
 from little_monster.db.models.users import User
 from little_monster.db.repositories.users import UserStats
 from little_monster.platform.http.links import Links, link
-from little_monster.platform.http.schemas.texts import Body, Change, Name, Password, without_nul
+from little_monster.platform.http.schemas.texts import Body, Changes, Name, Password, optional, without_nul
 from little_monster.platform.services.preferences import MAX_BYTES, MAX_DEPTH, check
 
 MAX_SUBJECTS = 20
@@ -84,11 +84,12 @@ class UserView(BaseModel):
         )
 
 
-class UserChange(Change):
+class UserChange(Changes):
     """What to change of a profile; what is left out stays as it is."""
 
     model_config = ConfigDict(
         json_schema_extra={
+            "minProperties": 1,
             "examples": [
                 {
                     "display_name": "Ada Lovelace",
@@ -96,19 +97,19 @@ class UserChange(Change):
                     "subjects": ["Linear algebra", "Biology"],
                     "preferences": {"theme": "dark", "notifications": {"email": False}, "old_setting": None},
                 }
-            ]
+            ],
         }
     )
 
-    display_name: Name = Field(default_factory=str)
+    nullable: ClassVar[frozenset[str]] = frozenset({"avatar_color"})
+
+    display_name: Name = optional()
     avatar_color: Color | None = Field(None, description="`#rrggbb`; null: none.")
-    subjects: Annotated[list[StudiedSubject], AfterValidator(_once)] = Field(
-        default_factory=list,
+    subjects: Annotated[list[StudiedSubject], AfterValidator(_once)] = optional(
         max_length=MAX_SUBJECTS,
         description="All of them: the list takes the old one's place.",
     )
-    preferences: Preferences = Field(
-        default_factory=dict,
+    preferences: Preferences = optional(
         description="Merged into what is there as JSON Merge Patch (RFC 7396) has it: objects are merged, "
         f"null removes, all else replaces. At most {MAX_BYTES} bytes and {MAX_DEPTH} levels.",
     )

@@ -5,14 +5,13 @@ from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
-from pydantic.json_schema import SkipJsonSchema
 
 from little_monster.db.models.moderation_status import ModerationStatus
 from little_monster.db.models.user_documents import Subject
 from little_monster.db.models.videos import Difficulty, Video, VideoStatus
 from little_monster.platform.http.etags import counted, tag_of
 from little_monster.platform.http.links import API, Link, Links
-from little_monster.platform.http.schemas.texts import Body, Changes, Reason, without_nul
+from little_monster.platform.http.schemas.texts import Body, Changes, Reason, optional, without_nul
 
 MAX_TAGS = 20
 
@@ -79,19 +78,17 @@ class VideoChanges(Changes):
         }
     )
 
-    title: Title | SkipJsonSchema[None] = None
-    topic: Topic | SkipJsonSchema[None] = None
-    subject: Subject | SkipJsonSchema[None] = None
-    difficulty: Difficulty | SkipJsonSchema[None] = None
-    tags: Tags | SkipJsonSchema[None] = None
-    status: (
-        Literal[VideoStatus.DRAFT, VideoStatus.PUBLIC, VideoStatus.PRIVATE, VideoStatus.ARCHIVED]
-        | SkipJsonSchema[None]
-    ) = Field(
-        None,
-        description="`public` asks to show it to everybody, once there is something to watch: it is public"
-        " when moderation has approved what it says, and stays as it was until then. Any other takes that"
-        " back.",
+    title: Title = optional()
+    topic: Topic = optional()
+    subject: Subject = optional()
+    difficulty: Difficulty = optional()
+    tags: Tags = optional()
+    status: Literal[VideoStatus.DRAFT, VideoStatus.PUBLIC, VideoStatus.PRIVATE, VideoStatus.ARCHIVED] = (
+        optional(
+            description="`public` asks to show it to everybody, once there is something to watch: it is public"
+            " when moderation has approved what it says, and stays as it was until then. Any other status"
+            " takes that back."
+        )
     )
 
 

@@ -28,6 +28,7 @@ class Canary:
     name: str
     access_token: str = ""
     refresh_token: str = ""
+    personal_token: str = ""
 
     @property
     def secrets(self) -> dict[str, str]:
@@ -43,10 +44,12 @@ class Canary:
 
     @property
     def words(self) -> list[str]:
-        whole = [self.email, self.email.partition("@")[0], self.password, self.name, self.name.split()[1]]
+        local = self.email.partition("@")[0]
+        whole = [self.email, local, local.partition("$")[0], self.password, self.name, self.name.split()[1]]
         # The signature is what makes a token worth stealing; its head is the same in each.
         signature = self.access_token.rpartition(".")[2]
-        return [word for word in (*whole, self.access_token, signature, self.refresh_token) if word]
+        tokens = (self.access_token, signature, self.refresh_token, self.personal_token)
+        return [word for word in (*whole, *tokens) if word]
 
 
 @pytest.fixture
@@ -61,14 +64,22 @@ def log() -> Iterator[io.StringIO]:
 async def _visitor(client: httpx.AsyncClient) -> AsyncIterator[Canary]:
     mark = uuid4().hex[:12]
     body = {
-        "email": f"canary.mail.{mark}@example.com",
+        "email": f"o'canary!{mark}$mail@example.com",
         "password": f"canary password {mark} Pq7",
         "display_name": f"Canaria Quietbird{mark}",
     }
     made = (await client.post("/api/v1/auth/register", json=body)).json()
     tokens = made["tokens"]
+    headers = {"Authorization": f"Bearer {tokens['access_token']}"}
+    wanted = {"name": "script", "scopes": ["read", "write"]}
+    personal = (await client.post("/api/v1/auth/tokens", json=wanted, headers=headers)).json()["token"]
     yield Canary(
-        body["email"], body["password"], body["display_name"], tokens["access_token"], tokens["refresh_token"]
+        body["email"],
+        body["password"],
+        body["display_name"],
+        tokens["access_token"],
+        tokens["refresh_token"],
+        personal,
     )
 
 
@@ -124,13 +135,13 @@ def _calendars(canary: Canary) -> Iterator[bytes]:
 def _headers(canary: Canary) -> Iterator[dict[str, str]]:
     good = {"Authorization": f"Bearer {canary.access_token}", "Content-Type": "application/json"}
     yield good
-    for forged in (
-        f"Bearer {canary.access_token}x",
-        f"Basic {canary.access_token}",
-        canary.access_token,
-        f"Bearer {canary.refresh_token}",
+    for forged, request_id in (
+        (f"Bearer {canary.access_token}x", canary.personal_token),
+        (f"Basic {canary.access_token}", canary.refresh_token),
+        (canary.access_token, canary.name.split()[1]),
+        (f"Bearer {canary.refresh_token}", canary.email),
     ):
-        yield {**good, "Authorization": forged}
+        yield {**good, "Authorization": forged, "X-Request-ID": request_id}
     yield {
         **good,
         "X-Request-ID": canary.access_token,
@@ -204,16 +215,17 @@ async def test_a_walk_over_all_routes(app: FastAPI, client: httpx.AsyncClient, l
         login = {"email": canary.email, "password": canary.password}
         for body in (login, {**login, "password": f"{canary.password} no"}):
             answers.append(await client.post("/api/v1/auth/login", json=body))
-        good = {"Authorization": f"Bearer {canary.access_token}"}
+        # The log-in of the visitor ends with its refresh token, which is used twice.
+        good = {"Authorization": f"Bearer {answers[-2].json()['tokens']['access_token']}"}
         for _ in range(2):
             body = {"refresh_token": canary.refresh_token}
             answers.append(await client.post("/api/v1/auth/refresh-token", json=body))
             answers.append(await client.post("/api/v1/auth/logout", json=body))
-        answers.append(await client.post("/api/v1/auth/logout-everywhere", headers=good))
         for password in (f"{canary.password} no", canary.password):
             body = {"password": password}
             answers.append(await client.request("DELETE", "/api/v1/users/me", json=body, headers=good))
         assert answers[-1].status_code == 204
+        answers.append(await client.post("/api/v1/auth/logout-everywhere", headers=good))
         metrics = (await client.get("/metrics")).text
     lines = log.getvalue()
     assert lines.count('"event": "request"') > 300

@@ -184,6 +184,36 @@ async def test_moderators_work_through_the_queue(
     assert (await texts(client, ada, video), await count(client, ada, video)) == (["Good"], 1)
 
 
+async def test_an_edit_of_what_was_rejected_waits_for_a_moderator(
+    client: httpx.AsyncClient,
+    register: Register,
+    register_as: Callable[[str], Awaitable[Any]],
+    new_video: Callable[..., Awaitable[str]],
+) -> None:
+    """However often it is edited: automatic moderation does not overrule a person."""
+    ada, bob, judge = await register(), await register(), await register_as("moderator")
+    video = await new_video(ada)
+    comment = await write(client, bob, video, "Buy my notes")
+    own, queued = f"{COMMENTS}/{comment['id']}", f"{QUEUE}/{comment['id']}"
+    assert comment["moderation_status"] == "approved"
+    decision = {"status": "rejected", "reason": "Advertises."}
+    assert (await client.patch(queued, json=decision, headers=judge.headers)).status_code == 200
+    for text in ("Buy my notes.", "Buy my notes!", "Harmless"):
+        edited = await client.patch(own, json={"text": text}, headers=bob.headers)
+        assert (edited.status_code, edited.json()["text"]) == (200, text)
+        assert edited.json()["moderation_status"] == "pending"
+        assert edited.json()["moderation_reason"] == "A moderator rejected it before this edit."
+        assert await texts(client, ada, video) == []
+    waiting = await client.get(f"{QUEUE}?status=pending&limit=100", headers=judge.headers)
+    assert comment["id"] in {one["id"] for one in waiting.json()["items"]}
+    decision = {"status": "approved", "reason": None}
+    assert (await client.patch(queued, json=decision, headers=judge.headers)).status_code == 200
+    assert await texts(client, ada, video) == ["Harmless"]
+    # From here on it is a comment like others.
+    edited = await client.patch(own, json={"text": "Thanks"}, headers=bob.headers)
+    assert (edited.json()["moderation_status"], edited.json()["moderation_reason"]) == ("approved", None)
+
+
 async def test_the_queue_is_for_moderators(
     client: httpx.AsyncClient, register: Register, new_video: Callable[..., Awaitable[str]]
 ) -> None:

@@ -15,6 +15,7 @@ from fastapi import FastAPI
 
 from little_monster.db.models.user_documents import EmbeddingStatus
 from little_monster.db.repositories import jobs, user_documents
+from little_monster.db.repositories.rows import change
 from little_monster.db.vectors.edge import EdgeIndex
 from little_monster.platform.engines.fakes import DIMENSION, FakeEmbedder
 from little_monster.platform.errors import Unavailable
@@ -461,6 +462,90 @@ async def test_a_deletion_that_broke_off_can_be_repeated(
         assert (await client.get(path, headers=account.headers)).status_code == 200
         assert (await client.delete(path, headers=account.headers)).status_code == 204
         assert (await client.get(path, headers=account.headers)).status_code == 404
+
+
+async def test_a_deletion_waits_for_a_change_that_is_under_way(
+    app: FastAPI, client: httpx.AsyncClient, account: Any, database: Any
+) -> None:
+    """The version that `If-Match` names is compared under the lock, before anything is gone."""
+    document = (await upload(client, account, unique())).json()["document"]
+    path, owner = document["_links"]["self"]["href"], UUID(account.user["id"])
+    tag = (await client.get(path, headers=account.headers)).headers["etag"]
+    headers = {**account.headers, "If-Match": tag}
+    async with database.session(owner) as session:
+        row = await user_documents.lock(session, UUID(document["id"]))
+        deletion = asyncio.create_task(client.delete(path, headers=headers))
+        await asyncio.sleep(0.3)
+        assert not deletion.done()
+        await change(session, row, {"title": "Changed"})
+    assert (await deletion).status_code == 412
+    shown = (await client.get(path, headers=account.headers)).json()
+    assert (shown["title"], shown["status"]) == ("Changed", "pending")
+    assert await app.state.resources.storage.get(f"{owner}/{document['id']}/original")
+
+
+async def test_what_is_being_deleted_is_another_version(
+    app: FastAPI, client: httpx.AsyncClient, account: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two who act on the same version one is told; and the same file again is a document of its own."""
+    content, deleting, go_on = unique(), asyncio.Event(), asyncio.Event()
+    document = (await upload(client, account, content)).json()["document"]
+    path, index = document["_links"]["self"]["href"], app.state.resources.index
+    tag = (await client.get(path, headers=account.headers)).headers["etag"]
+    headers, forget = {**account.headers, "If-Match": tag}, index.delete_document
+
+    async def forget_slowly(*args: Any) -> None:
+        deleting.set()
+        await go_on.wait()
+        await forget(*args)
+
+    monkeypatch.setattr(index, "delete_document", forget_slowly)
+    deletion = asyncio.create_task(client.delete(path, headers=headers))
+    await deleting.wait()
+    shown = (await client.get(path, headers=account.headers)).json()
+    assert (shown["status"], shown["error"]["code"]) == ("failed", "being_deleted")
+    changed = await client.patch(path, json={"title": "Late"}, headers=headers)
+    assert changed.status_code == 412
+    again = await upload(client, account, content)
+    assert (again.status_code, again.json()["document"]["id"] == document["id"]) == (202, False)
+    go_on.set()
+    assert (await deletion).status_code == 204
+    assert (await client.get(path, headers=account.headers)).status_code == 404
+
+
+async def test_of_one_file_uploaded_at_once_there_is_one_document(
+    app: FastAPI, client: httpx.AsyncClient, account: Any
+) -> None:
+    content = unique()
+    answers = await asyncio.gather(*(upload(client, account, content) for _ in range(6)))
+    assert sorted(answer.status_code for answer in answers) == [200] * 5 + [202]
+    assert len({answer.json()["document"]["id"] for answer in answers}) == 1
+    assert len({answer.json()["job"]["id"] for answer in answers}) == 1
+    assert len((await client.get(DOCUMENTS, headers=account.headers)).json()["items"]) == 1
+    assert len([one for one in stored_files(app) if account.user["id"] in str(one)]) == 1
+
+
+async def test_a_file_that_stays_is_logged_without_its_owner(
+    app: FastAPI,
+    client: httpx.AsyncClient,
+    account: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    content = unique()
+    document = (await upload(client, account, content)).json()["document"]
+
+    async def fail(key: str) -> None:
+        raise Unavailable("no storage")
+
+    monkeypatch.setattr(app.state.resources.storage, "delete", fail)
+    capsys.readouterr()
+    assert (await upload(client, account, content)).status_code == 200
+    lines = "".join(capsys.readouterr())
+    (line,) = [one for one in lines.splitlines() if "stored_file_not_removed" in one]
+    assert "document=" in line
+    assert document["id"] not in line, "that is the one that stays"
+    assert account.user["id"] not in line
 
 
 async def test_a_client_that_goes_in_the_middle_of_an_upload_leaves_nothing(

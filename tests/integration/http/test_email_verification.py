@@ -1,10 +1,12 @@
 """Verifying the address of an account."""
 
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from email.message import Message
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import httpx
 
 from little_monster.db.session import Database
@@ -52,6 +54,15 @@ async def test_asking_again_ends_the_first_code(
     assert (await verify(client, code_of(second))).status_code == 204
     done = await client.post(f"{URL}/request", headers=account.headers)
     assert (done.status_code, done.json()["code"]) == (409, "email_verified")
+
+
+async def test_a_code_lives_a_day(account: Any, mail_to: MailTo, postgres: Any) -> None:
+    assert len(await mail_to(account.email)) == 1
+    connection = await asyncpg.connect(postgres.owner_url)
+    query = "SELECT expires_at - created_at FROM email_codes WHERE user_id = $1"
+    lifetime = await connection.fetchval(query, UUID(account.user["id"]))
+    await connection.close()
+    assert timedelta(hours=23, minutes=59) < lifetime < timedelta(hours=24, minutes=1)
 
 
 async def test_a_mailbox_is_not_filled(client: httpx.AsyncClient, account: Any, mail_to: MailTo) -> None:

@@ -21,8 +21,6 @@ CHANGES: dict[str, dict[str, Any]] = {
     "comment": {"text": "Other"},
     "event": {"title": "Other"},
 }
-# Where a change of nothing is refused: what is there already.
-SAME = {"video": {"title": "Cells"}, "comment": {"text": "Nice"}}
 LISTS = (
     "/api/v1/videos",
     "/api/v1/videos?q=cells",
@@ -42,6 +40,11 @@ EVENT = {
     "title": "Exam",
     "start_date": "2026-06-10T09:00:00Z",
     "end_date": "2026-06-10T10:00:00Z",
+}
+NULLABLE = {
+    "user": {"avatar_color"},
+    "document": {"subject"},
+    "conversation": set[str](),
 }
 
 
@@ -128,9 +131,11 @@ async def test_another_version_is_not_changed(
         assert refused.headers["content-type"] == "application/problem+json"
         assert refused.json()["code"] == "precondition_failed"
         assert await tag_of(client, account, path) == tag
+    field = next(iter(CHANGES[resource]))
+    same = {field: (await client.get(path, headers=account.headers)).json()[field]}
     for given in (f'"other", {tag}', "*"):
         headers = {**account.headers, "If-Match": given}
-        assert (await client.patch(path, json=SAME.get(resource, {}), headers=headers)).status_code == 200
+        assert (await client.request("PATCH", path, json=same, headers=headers)).status_code == 200
     headers = {**account.headers, "If-Match": f'{tag[:-1]}-br"'}
     done = await client.request(method, path, json=body, headers=headers)
     assert done.status_code == (200 if method == "PATCH" else 204)
@@ -303,3 +308,24 @@ async def test_compressed_and_plain_are_one_version_with_two_tags(
         body = {"title": plain.json()["title"]}
         changed = await client.patch(path, json=body, headers={**account.headers, "If-Match": tag})
         assert changed.status_code == 200
+
+
+@pytest.mark.parametrize("resource", list(CHANGES))
+async def test_a_change_of_nothing_is_none(
+    client: httpx.AsyncClient, account: Any, paths: dict[str, str], resource: str
+) -> None:
+    refused = await client.patch(paths[resource], json={}, headers=account.headers)
+    assert (refused.status_code, refused.json()["code"]) == (422, "invalid_input")
+    for field in {*CHANGES[resource], *NULLABLE[resource]}:
+        changed = await client.patch(paths[resource], json={field: None}, headers=account.headers)
+        assert changed.status_code == (200 if field in NULLABLE[resource] else 422), field
+
+
+@pytest.mark.parametrize("resource", list(CHANGES))
+async def test_an_error_names_the_field_and_nothing_else(
+    client: httpx.AsyncClient, account: Any, paths: dict[str, str], resource: str
+) -> None:
+    for field in CHANGES[resource]:
+        for wrong in ("", None, "x" * 400):
+            refused = await client.patch(paths[resource], json={field: wrong}, headers=account.headers)
+            assert [one["field"] for one in refused.json()["errors"]] == [f"body.{field}"]

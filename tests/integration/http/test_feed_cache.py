@@ -225,3 +225,30 @@ async def test_without_redis_the_feed_is_read_each_time(
         assert await shown(lonely, ada, tags=tag) == [(video["id"], TITLE_BEHIND)]
         await change(lonely, ada, video, title="Atoms")
         assert await shown(lonely, ada, tags=tag) == [(video["id"], "Atoms")]
+
+
+async def test_the_number_of_kept_pages_has_an_end(
+    client: httpx.AsyncClient, account: Any, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks for ever new filters fills no memory; and no filter is answered with another's page."""
+    monkeypatch.setattr(feed, "SLOTS", 8)
+    for number in range(40):
+        query = {"limit": 1 + number % 20, "tags": f"t{number}"}
+        answer = await client.get(VIDEOS, params=query, headers=account.headers)
+        assert answer.json()["items"] == []
+    assert len([key async for key in redis.scan_iter("lm:feed:*")]) <= 9
+
+
+async def test_two_filters_at_one_place_keep_their_own(
+    client: httpx.AsyncClient, account: Any, publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "SLOTS", 1)
+    one, other = f"t{uuid4().hex}", f"t{uuid4().hex}"
+    video = await publish(account, tags=[one])
+    for _ in range(2):
+        assert [found for found, _ in await shown(client, account, tags=one)] == [video["id"]]
+        assert await shown(client, account, tags=other) == []
+
+
+def test_there_is_room_for_what_most_people_ask_for() -> None:
+    assert 64 <= feed.SLOTS <= 256

@@ -2,16 +2,21 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from redis.asyncio import Redis
 
 from little_monster.db.base import new_id
+from little_monster.db.errors import CommitUnknown, DatabaseUnavailable
+from little_monster.platform.errors import Unavailable
+from little_monster.platform.services.chat import conversations
 
 PATH = "/api/v1/chat/conversations"
+UPLOAD = "/api/v1/documents/upload"
 
 
 async def create(client: httpx.AsyncClient, account: Any, key: str, title: str = "Cells") -> httpx.Response:
@@ -136,3 +141,162 @@ async def test_key_of_a_wrong_form(client: httpx.AsyncClient, account: Any) -> N
 async def test_key_without_a_token(client: httpx.AsyncClient) -> None:
     response = await client.post(PATH, json={}, headers={"Idempotency-Key": "a"})
     assert response.status_code == 401
+
+
+async def slot_of(redis: Redis, account: Any) -> bytes:
+    (name,) = [name async for name in redis.scan_iter(f"lm:idempotency:{account.user['id']}:*")]
+    return bytes(name)
+
+
+async def how_many(client: httpx.AsyncClient, account: Any, path: str = PATH) -> int:
+    return len((await client.get(path, headers=account.headers)).json()["items"])
+
+
+async def test_answers_are_kept_for_a_day(client: httpx.AsyncClient, account: Any, redis: Redis) -> None:
+    assert (await create(client, account, str(new_id()))).status_code == 201
+    assert 86_390 <= await redis.ttl(await slot_of(redis, account)) <= 86_400
+
+
+async def test_every_request_is_counted(client: httpx.AsyncClient, account: Any) -> None:
+    """One that is answered from what is kept, one whose key was used for another, and one that is new."""
+    key = str(new_id())
+    answers = [
+        await create(client, account, key),
+        await create(client, account, key),
+        await create(client, account, key, title="Atoms"),
+        await client.post(PATH, json={}, headers=account.headers),
+    ]
+    assert [answer.status_code for answer in answers] == [201, 201, 422, 201]
+    left = [int(answer.headers["ratelimit"].split("r=")[1].split(";")[0]) for answer in answers]
+    assert left == [left[0] - number for number in range(4)]
+
+
+async def test_replays_are_limited(
+    settings: Any, running: Callable[..., Any], client_of: Callable[..., httpx.AsyncClient], account: Any
+) -> None:
+    api, key = settings.api.model_copy(update={"requests_per_minute": 3}), str(new_id())
+    async with running(settings.model_copy(update={"api": api})) as app, client_of(app) as client:
+        answers = [(await create(client, account, key)).status_code for _ in range(4)]
+    assert answers == [201, 201, 201, 429]
+
+
+async def test_a_client_that_goes_away_finds_the_answer(
+    app: FastAPI, client: httpx.AsyncClient, account: Any, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server cancels its request when it already stands in the database."""
+    key, committed, go_on, make = str(new_id()), asyncio.Event(), asyncio.Event(), _maker()
+
+    async def make_slowly(*args: Any, **values: Any) -> Any:
+        row = await make(*args, **values)
+        committed.set()
+        await go_on.wait()
+        return row
+
+    monkeypatch.setattr(conversations, "create_conversation", make_slowly)
+    first = asyncio.create_task(create(client, account, key))
+    await committed.wait()
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    meanwhile = await create(client, account, key)
+    assert (meanwhile.status_code, meanwhile.json()["code"]) == (409, "in_flight")
+    assert 590 <= await redis.ttl(await slot_of(redis, account)) <= 600
+    go_on.set()
+    await app.state.resources.background.drain()
+    again = await create(client, account, key)
+    assert (again.status_code, again.headers["idempotent-replayed"]) == (201, "true")
+    assert await how_many(client, account) == 1
+
+
+@pytest.mark.parametrize("error", [RuntimeError("bug"), CommitUnknown("08006")])
+async def test_who_may_have_created_keeps_the_key(
+    client: httpx.AsyncClient, account: Any, redis: Redis, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    key, make = str(new_id()), _maker()
+
+    async def make_and_fail(*args: Any, **values: Any) -> Any:
+        await make(*args, **values)
+        raise error
+
+    monkeypatch.setattr(conversations, "create_conversation", make_and_fail)
+    assert (await create(client, account, key)).status_code >= 500
+    monkeypatch.undo()
+    again = await create(client, account, key)
+    assert (again.status_code, again.json()["code"]) == (409, "in_flight")
+    assert 590 <= await redis.ttl(await slot_of(redis, account)) <= 600
+    assert await how_many(client, account) == 1
+
+
+@pytest.mark.parametrize("error", [Unavailable("away"), DatabaseUnavailable("no connection")])
+async def test_who_created_nothing_frees_the_key(
+    client: httpx.AsyncClient, account: Any, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    async def fail(*_args: Any, **_values: Any) -> Any:
+        raise error
+
+    key = str(new_id())
+    monkeypatch.setattr(conversations, "create_conversation", fail)
+    assert (await create(client, account, key)).status_code == 503
+    monkeypatch.undo()
+    assert (await create(client, account, key)).status_code == 201
+
+
+def _maker() -> Callable[..., Awaitable[Any]]:
+    return conversations.create_conversation
+
+
+async def upload(
+    client: httpx.AsyncClient, account: Any, key: str, content: bytes, *, boundary: str = "xyz", **fields: str
+) -> httpx.Response:
+    headers = {
+        **account.headers,
+        "Idempotency-Key": key,
+        "Content-Type": f"multipart/form-data; boundary={boundary}",
+    }
+    files = {"file": ("notes.txt", content)}
+    return await client.post(UPLOAD, files=files, data=fields, headers=headers)
+
+
+async def test_an_upload_is_the_same_whatever_its_boundary(client: httpx.AsyncClient, account: Any) -> None:
+    key, content = str(new_id()), f"Cells {new_id()}".encode()
+    first = await upload(client, account, key, content)
+    second = await upload(client, account, key, content, boundary="another-one")
+    assert (first.status_code, second.status_code) == (202, 202)
+    assert second.json() == first.json()
+    assert second.headers["idempotent-replayed"] == "true"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fields"), [(b"one", b"two", {}), (b"one", b"one", {"title": "B"}), (b"1", b"long", {})]
+)
+async def test_another_upload_with_the_same_key(
+    client: httpx.AsyncClient, account: Any, old: bytes, new: bytes, fields: dict[str, str]
+) -> None:
+    key = str(new_id())
+    first = await upload(client, account, key, old, title="A")
+    assert first.status_code == 202
+    second = await upload(client, account, key, new, **{"title": "A", **fields})
+    assert (second.status_code, second.json()["code"]) == (422, "idempotency_key_reused")
+    assert (await upload(client, account, key, old, title="A")).json() == first.json()
+    assert await how_many(client, account, "/api/v1/documents") == 1
+
+
+async def test_an_upload_that_broke_off_frees_its_key(client: httpx.AsyncClient, account: Any) -> None:
+    key, content, begun = str(new_id()), f"Cells {new_id()}".encode(), asyncio.Event()
+    head = b'--xyz\r\nContent-Disposition: form-data; name="file"; filename="notes.txt"\r\n\r\n'
+
+    async def half() -> AsyncIterator[bytes]:
+        yield head + content[:9]
+        begun.set()
+        await asyncio.Event().wait()
+
+    headers = {
+        **account.headers,
+        "Idempotency-Key": key,
+        "Content-Type": "multipart/form-data; boundary=xyz",
+    }
+    first = asyncio.create_task(client.post(UPLOAD, content=half(), headers=headers))
+    await begun.wait()
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    await asyncio.sleep(0.2)
+    assert (await upload(client, account, key, content)).status_code == 202

@@ -31,7 +31,7 @@ async def test_codes_and_tokens(
     body = {"name": "private name", "scopes": ["read"]}
     token = (await client.post(f"{auth}/tokens", json=body, headers=headers)).json()["token"]
     await client.get("/api/v1/users/me", headers={"Authorization": f"Bearer {token}"})
-    begun = (await client.post(f"{auth}/totp", headers=headers)).json()
+    begun = (await client.post(f"{auth}/totp", json={"password": PASSWORD}, headers=headers)).json()
     totp = pyotp.TOTP(begun["secret"]).now()
     confirmed = await client.post(f"{auth}/totp/confirm", json={"code": totp}, headers=headers)
     recovery = confirmed.json()["recovery_codes"]
@@ -44,6 +44,9 @@ async def test_codes_and_tokens(
     new = "quiet lantern orbit 42"
     reset = {"code": codes[1], "new_password": new}
     assert (await client.post(f"{auth}/password/reset", json=reset)).status_code == 204
+    login = {**login, "password": new, "recovery_code": recovery[1]}
+    tokens = (await client.post(f"{auth}/login", json=login)).json()["tokens"]
+    headers = {"Authorization": f"Bearer {tokens['access_token']}"}
     change = {"current_password": new, "new_password": PASSWORD}
     assert (await client.post(f"{auth}/password/change", json=change, headers=headers)).status_code == 204
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from email.message import Message
 from typing import Any
 from uuid import UUID
@@ -115,7 +116,8 @@ async def test_reset(
     assert logged_in.json()["user"]["email_verified_at"] is not None
     assert await refresh(client, account.tokens) == 401
     assert len(await mail_to(account.email, "Your password was changed")) == 1
-    events = (await client.get("/api/v1/auth/events", headers=account.headers)).json()["items"]
+    headers = {"Authorization": f"Bearer {logged_in.json()['tokens']['access_token']}"}
+    events = (await client.get("/api/v1/auth/events", headers=headers)).json()["items"]
     kinds = [event["kind"] for event in events]
     assert kinds[1:4] == ["login_failed", "password_reset", "password_reset_requested"]
 
@@ -167,6 +169,16 @@ async def test_expired_code(client: httpx.AsyncClient, account: Any, code: str, 
     )
     await connection.close()
     assert (await reset(client, code)).json()["code"] == "invalid_code"
+
+
+async def test_a_code_lives_an_hour(account: Any, code: str, postgres: Any) -> None:
+    connection = await asyncpg.connect(postgres.owner_url)
+    query = """
+        SELECT expires_at - created_at FROM email_codes WHERE user_id = $1 AND purpose = 'reset_password'
+    """
+    lifetime = await connection.fetchval(query, UUID(account.user["id"]))
+    await connection.close()
+    assert timedelta(minutes=59) < lifetime < timedelta(minutes=61)
 
 
 async def test_bad_codes_are_answered_alike(client: httpx.AsyncClient, account: Any, code: str) -> None:

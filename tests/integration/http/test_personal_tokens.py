@@ -38,6 +38,7 @@ async def test_a_token_is_shown_once(client: httpx.AsyncClient, account: Any, po
     (shown,) = (await client.get(URL, headers=account.headers)).json()["items"]
     assert shown == made["details"]
     assert (shown["name"], shown["scopes"], shown["last_used_at"]) == ("backup", ["read"], None)
+    assert shown["_links"] == {"revoke": {"href": f"{URL}/{shown['id']}"}}, "it cannot be read alone"
     days = datetime.fromisoformat(shown["expires_at"]) - datetime.now(UTC)
     assert timedelta(days=89) < days <= timedelta(days=90)
     connection = await asyncpg.connect(postgres.owner_url)
@@ -227,13 +228,20 @@ async def test_without_a_token(client: httpx.AsyncClient) -> None:
         assert (await client.request(method, f"{URL}{path}", json={})).status_code == 401
 
 
-async def test_there_is_an_end_to_them(
-    client: httpx.AsyncClient, account: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("little_monster.platform.services.personal_tokens.MAX_TOKENS", 2)
+async def test_there_is_an_end_to_them(client: httpx.AsyncClient, account: Any, postgres: Any) -> None:
+    """Fifty of them, and one more when one is revoked."""
+    connection = await asyncpg.connect(postgres.owner_url)
+    await connection.execute(
+        """
+        INSERT INTO personal_access_tokens (id, user_id, name, scopes, token_hash)
+        SELECT gen_random_uuid(), $1, 'old', '{read}', sha256(gen_random_uuid()::text::bytea)
+        FROM generate_series(1, 49)
+        """,
+        UUID(account.user["id"]),
+    )
+    await connection.close()
     first = await make(client, account)
-    await make(client, account)
-    body = {"name": "third", "scopes": ["read"]}
+    body = {"name": "one more", "scopes": ["read"]}
     refused = await client.post(URL, json=body, headers=account.headers)
     assert (refused.status_code, refused.json()["code"]) == (409, "too_many_tokens")
     await client.delete(f"{URL}/{first['details']['id']}", headers=account.headers)

@@ -419,3 +419,17 @@ async def test_a_malformed_id(client: httpx.AsyncClient, account: Any) -> None:
     for method in ("GET", "PATCH", "DELETE"):
         response = await client.request(method, f"{EVENTS}/nonsense", headers=account.headers)
         assert response.status_code == 422, method
+
+
+async def test_a_cursor_is_no_other_lists(client: httpx.AsyncClient, account: Any) -> None:
+    for number in range(2):
+        body = {"title": f"Exam {number}", "start_date": "2026-10-19T09:15:00Z"}
+        made = await client.post("/api/v1/planner/events", json=body, headers=account.headers)
+        assert made.status_code == 201
+    first = (await client.get("/api/v1/planner/events?limit=1", headers=account.headers)).json()
+    second = await client.get(first["_links"]["next"]["href"], headers=account.headers)
+    assert [one["title"] for one in second.json()["items"]] == ["Exam 0"]
+    for other in ("videos", "documents", "planner/feeds", "notifications", "jobs"):
+        path = f"/api/v1/{other}?cursor={first['next_cursor']}"
+        refused = await client.get(path, headers=account.headers)
+        assert (refused.status_code, refused.json()["code"]) == (422, "invalid_cursor"), other

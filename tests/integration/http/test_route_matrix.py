@@ -6,7 +6,7 @@ thing is answered exactly as one that was never there, and so is what only moder
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -114,7 +114,7 @@ ROWS = (
     Row("POST", "/api/v1/auth/identities", body={"token": "e30.e30.e30"}),
     Row("GET", "/api/v1/auth/identities", lists=True),
     private("DELETE", "/api/v1/auth/identities/{identity_id}"),
-    Row("POST", "/api/v1/auth/totp"),
+    Row("POST", "/api/v1/auth/totp", body={"password": PASSWORD}),
     Row("POST", "/api/v1/auth/totp/confirm", body={"code": "287082"}),
     Row("DELETE", "/api/v1/auth/totp", body={"password": PASSWORD}),
     Row("GET", "/api/v1/auth/events", lists=True),
@@ -250,7 +250,6 @@ async def world(app: FastAPI, postgres: Any, client_of: Callable[..., httpx.Asyn
     await _promote(postgres, moderator["user"]["id"])
     told = await _tell(app, UUID(ada["user"]["id"]))
     identity = await _link(app, UUID(ada["user"]["id"]))
-    claims = jwt.decode(ada["tokens"]["access_token"], options={"verify_signature": False})
     tokens = app.state.resources.tokens
     past = datetime.now(UTC) - timedelta(minutes=15, seconds=1)
     return World(
@@ -266,12 +265,14 @@ async def world(app: FastAPI, postgres: Any, client_of: Callable[..., httpx.Asyn
             "token": feed["url"].rpartition("/")[2].removesuffix(".ics"),
             "notification_id": told,
             "identity_id": identity,
-            "session_id": claims["sid"],
+            "session_id": str(_session_of(ada)),
             "token_id": token["details"]["id"],
         },
         ada=ada_headers,
         eve=_bearer(eve["tokens"]["access_token"]),
-        moderator=_bearer(tokens.issue(Principal(UUID(moderator["user"]["id"]), "moderator"))),
+        moderator=_bearer(
+            tokens.issue(Principal(UUID(moderator["user"]["id"]), "moderator", _session_of(moderator)))
+        ),
         expired=_bearer(tokens.issue(Principal(UUID(ada["user"]["id"]), "student"), past)),
         deleted=gone_headers,
         deleted_id=gone["user"]["id"],
@@ -320,6 +321,11 @@ async def _promote(postgres: Any, user_id: str) -> None:
         await connection.execute("UPDATE users SET role = 'moderator' WHERE id = $1", UUID(user_id))
     finally:
         await connection.close()
+
+
+def _session_of(account: Any) -> UUID:
+    claims = jwt.decode(account["tokens"]["access_token"], options={"verify_signature": False})
+    return UUID(claims["sid"])
 
 
 def _bearer(token: str) -> dict[str, str]:
@@ -445,6 +451,14 @@ async def test_what_a_moderator_may(row: Row, world: World, ask: Ask, client: ht
 async def test_what_is_hidden_is_there(row: Row, world: World, ask: Ask) -> None:
     """After all who tried, the owner still finds it."""
     assert (await ask(row, world.ids, world.ada)).status_code == row.owner
+
+
+@by_key([row for row in ROWS if row.method == "GET"])
+async def test_head_answers_as_get(row: Row, world: World, ask: Ask) -> None:
+    got = await ask(row, world.ids, world.ada)
+    head = await ask(replace(row, method="HEAD"), world.ids, world.ada)
+    assert (head.status_code, head.content) == (got.status_code, b"")
+    assert head.headers.get("content-type") == got.headers.get("content-type")
 
 
 async def test_what_is_only_listed_is_there(world: World, client: httpx.AsyncClient) -> None:

@@ -27,8 +27,12 @@ def code(secret: str, offset: int = 0) -> str:
     return HOTP(secret).at(int(time.time()) // 30 + offset)
 
 
+async def ask_for_secret(client: httpx.AsyncClient, account: Any, password: str = PASSWORD) -> httpx.Response:
+    return await client.post(URL, json={"password": password}, headers=account.headers)
+
+
 async def begin(client: httpx.AsyncClient, account: Any) -> str:
-    response = await client.post(URL, headers=account.headers)
+    response = await ask_for_secret(client, account)
     assert response.status_code == 201, response.text
     assert response.headers["cache-control"] == "no-store"
     secret: str = response.json()["secret"]
@@ -61,12 +65,57 @@ async def enrolled(client: httpx.AsyncClient, account: Any) -> Enrolled:
 
 
 async def test_begin_shows_what_an_application_reads(client: httpx.AsyncClient, account: Any) -> None:
-    response = await client.post(URL, headers=account.headers)
+    response = await ask_for_secret(client, account)
     secret, uri = response.json()["secret"], urlsplit(response.json()["otpauth_uri"])
     assert len(secret) == 32
     assert (uri.scheme, uri.netloc) == ("otpauth", "totp")
     assert unquote(uri.path) == f"/Little Monster:{account.email}"
     assert parse_qs(uri.query) == {"secret": [secret], "issuer": ["Little Monster"]}
+
+
+async def test_beginning_needs_the_password(
+    client: httpx.AsyncClient, account: Any, log_in: LogIn, postgres: Any
+) -> None:
+    wrong = await ask_for_secret(client, account, "wrong password")
+    assert (wrong.status_code, wrong.json()["code"]) == (403, "wrong_password")
+    without = await client.post(URL, headers=account.headers)
+    assert (without.status_code, without.json()["errors"][0]["field"]) == (422, "body")
+    connection = await asyncpg.connect(postgres.owner_url)
+    query = "SELECT count(*) FROM totp_credentials WHERE user_id = $1"
+    assert await connection.fetchval(query, UUID(account.user["id"])) == 0
+    await connection.close()
+
+
+async def test_guessing_the_password_is_throttled(client: httpx.AsyncClient, account: Any) -> None:
+    answers = [(await ask_for_secret(client, account, "wrong password")).status_code for _ in range(11)]
+    assert answers == [403] * 10 + [429]
+
+
+async def test_who_knew_the_old_password_confirms_nothing(
+    client: httpx.AsyncClient, account: Any, log_in: LogIn
+) -> None:
+    """What they began ends with the password that began it."""
+    secret = await begin(client, account)
+    body = {"current_password": PASSWORD, "new_password": "quiet lantern orbit 42"}
+    changed = await client.post("/api/v1/auth/password/change", json=body, headers=account.headers)
+    assert changed.status_code == 204
+    response = await confirm(client, account, code(secret))
+    assert (response.status_code, response.json()["code"]) == (404, "totp_not_found")
+    assert (await log_in(account.email, password="quiet lantern orbit 42")).status_code == 200
+
+
+async def test_a_reset_leaves_it_on(
+    client: httpx.AsyncClient, account: Any, enrolled: Enrolled, log_in: LogIn, mail_to: Any, code_of: Any
+) -> None:
+    """Who reads the mail of somebody has one factor, not two; recovery codes are for the lost other one."""
+    new = "quiet lantern orbit 42"
+    await client.post("/api/v1/auth/password/reset/request", json={"email": account.email})
+    (message,) = await mail_to(account.email, "Set a new password")
+    body = {"code": code_of(message), "new_password": new}
+    assert (await client.post("/api/v1/auth/password/reset", json=body)).status_code == 204
+    assert (await log_in(account.email, password=new)).json()["code"] == "totp_required"
+    recovered = await log_in(account.email, password=new, recovery_code=enrolled.codes[0])
+    assert recovered.status_code == 200
 
 
 async def test_nothing_is_asked_for_before_it_is_confirmed(
@@ -188,7 +237,7 @@ async def test_old_recovery_codes_are_gone_when_it_is_on_again(
 
 
 async def test_it_cannot_be_begun_twice(client: httpx.AsyncClient, account: Any, enrolled: Enrolled) -> None:
-    response = await client.post(URL, headers=account.headers)
+    response = await ask_for_secret(client, account)
     assert (response.status_code, response.json()["code"]) == (409, "totp_enabled")
     again = await confirm(client, account, code(enrolled[0], 1))
     assert (again.status_code, again.json()["code"]) == (404, "totp_not_found")
@@ -202,7 +251,7 @@ async def test_confirming_what_was_not_begun(client: httpx.AsyncClient, account:
 
 async def test_without_a_token(client: httpx.AsyncClient) -> None:
     answers = [
-        await client.post(URL),
+        await client.post(URL, json={"password": PASSWORD}),
         await client.post(f"{URL}/confirm", json={"code": "123456"}),
         await client.request("DELETE", URL, json={"password": "x"}),
     ]

@@ -234,7 +234,33 @@ async def test_what_a_moderator_rejected_is_not_asked_for_again(
         answer = await studio.client.patch(url, json={"status": status}, headers=ada.headers)
     assert (answer.status_code, answer.json()["code"]) == (409, "video_rejected")
     assert await studio.standing(ada, video) == ("draft", "rejected", "Wrong.")
-    assert await studio.change(ada, video, status="public", title="Right") == ("public", "approved", None)
+    assert not await studio.is_seen_by(bob, video)
+
+
+@pytest.mark.parametrize(
+    "edits", [({"status": "public", "title": "Right"},), ({"title": "Right"}, {"status": "public"})]
+)
+async def test_an_edit_of_what_a_moderator_rejected_waits_for_a_moderator(
+    studio: Studio, register: Register, register_as: RegisterAs, moderator: Moderator, edits: Any
+) -> None:
+    """However often it is edited, taken back, and asked for again."""
+    ada, bob, judge = await register(), await register(), await register_as("moderator")
+    video = await studio.publish(ada)
+    await studio.decide(judge, video, status="rejected", reason="Wrong.")
+    waiting = ("private", "pending", "A moderator rejected it before this edit.")
+    for changes in (
+        *edits,
+        {"title": "More right"},
+        {"status": "private"},
+        {"topic": "New"},
+        {"status": "public"},
+    ):
+        last = await studio.change(ada, video, **changes)
+    assert last == waiting
+    assert await studio.retry(moderator) == 0
+    assert await studio.standing(ada, video) == waiting
+    assert not await studio.is_seen_by(bob, video)
+    assert await studio.decide(judge, video, status="approved") == ("public", "approved", None)
 
 
 async def test_an_approval_shows_nothing_that_nobody_asked_to_show(

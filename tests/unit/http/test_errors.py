@@ -27,7 +27,7 @@ async def test_unknown_route(client: httpx.AsyncClient) -> None:
 async def test_unknown_method_names_the_known_ones(client: httpx.AsyncClient) -> None:
     response = await client.delete("/api/v1/jobs")
     problem_of(response, 405, "method_not_allowed")
-    assert response.headers["allow"] == "GET"
+    assert response.headers["allow"] == "GET, HEAD"
 
 
 async def test_malformed_json(client: httpx.AsyncClient) -> None:

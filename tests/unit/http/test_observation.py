@@ -26,14 +26,27 @@ def log() -> Iterator[io.StringIO]:
 
 
 async def test_request_id_is_echoed_or_made(client: httpx.AsyncClient) -> None:
-    given = await client.get("/livez", headers={"X-Request-ID": "mine-1"})
-    assert given.headers["x-request-id"] == "mine-1"
+    for mine in ("01890a5d-ac96-774b-bcce-b302099a8057", "01890A5D", "4bf92f3577b34da6a3ce929d0e0e4736"):
+        given = await client.get("/livez", headers={"X-Request-ID": mine})
+        assert given.headers["x-request-id"] == mine
     made = await client.get("/livez")
     assert len(made.headers["x-request-id"]) == 32
 
 
 @pytest.mark.parametrize(
-    "evil", ['a"b', "x" * 129, "a b", "<script>", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln"]
+    "evil",
+    [
+        'a"b',
+        "a" * 37,
+        "a b",
+        "<script>",
+        "287082",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln",
+        "lmp_uV2mYh0ZbJ8nq5sT1xW4rK7cE9gA3dF6iL0oP8tQyBs",
+        "uV2mYh0ZbJ8nq5sT1xW4rK7cE9gA3dF6iL0oP8tQyBs",
+        "correct-horse-battery",
+        "beef-dead-cafe-face-dead-beef-cafe-faced",
+    ],
 )
 async def test_harmful_request_id_is_replaced(client: httpx.AsyncClient, evil: str) -> None:
     response = await client.get("/livez", headers={"X-Request-ID": evil})
@@ -58,10 +71,10 @@ async def test_traceparent_is_made_when_there_is_none(client: httpx.AsyncClient,
 
 async def test_line_of_a_request(client: httpx.AsyncClient, bearer: dict[str, str], log: io.StringIO) -> None:
     job_id = "01890a5d-ac96-774b-bcce-b302099a8057"
-    await client.get(f"/api/v1/jobs/{job_id}", headers={**bearer, "X-Request-ID": "mine-2"})
+    await client.get(f"/api/v1/jobs/{job_id}", headers={**bearer, "X-Request-ID": "feed-0002"})
     (line,) = [one for one in _lines(log) if one["event"] == "request"]
     assert line["route"] == "/api/v1/jobs/{job_id}"
-    assert (line["method"], line["status"], line["request_id"]) == ("GET", 503, "mine-2")
+    assert (line["method"], line["status"], line["request_id"]) == ("GET", 503, "feed-0002")
     assert line["code"] == "unavailable"
     assert len(str(line["user"])) == 16
     assert len(str(line["trace_id"])) == 32
@@ -108,6 +121,8 @@ async def test_cors_for_the_origins_of_the_settings(client: httpx.AsyncClient) -
     asked = {"Origin": "https://app.example.com", "Access-Control-Request-Method": "POST"}
     allowed = await client.options("/api/v1/auth/login", headers=asked)
     assert allowed.headers["access-control-allow-origin"] == "https://app.example.com"
+    head = await client.options("/livez", headers={**asked, "Access-Control-Request-Method": "HEAD"})
+    assert head.status_code == 200
     refused = await client.options("/api/v1/auth/login", headers={**asked, "Origin": "https://evil.example"})
     assert "access-control-allow-origin" not in refused.headers
     error = await client.get("/api/v1/users/me", headers={"Origin": "https://app.example.com"})

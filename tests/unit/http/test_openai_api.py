@@ -89,13 +89,13 @@ def test_a_stream_is_the_engines(client: openai.OpenAI) -> None:
 
 
 def test_the_frames_pass_through_untouched(url: str, client: openai.OpenAI) -> None:
-    headers = {"Authorization": f"Bearer {client.api_key}", "X-Request-ID": "req-1"}
+    headers = {"Authorization": f"Bearer {client.api_key}", "X-Request-ID": "feed-0001"}
     body = {"model": "small", "messages": ASK, "stream": True}
     response = httpx.post(f"{url}/chat/completions", json=body, headers=headers)
     assert response.headers["content-type"].startswith("text/event-stream")
     assert response.headers["x-accel-buffering"] == "no"
-    assert response.headers["x-request-id"] == "req-1"
-    assert "chatcmpl-req-1" in response.text
+    assert response.headers["x-request-id"] == "feed-0001"
+    assert "chatcmpl-feed-0001" in response.text
     assert response.text.endswith("data: [DONE]\n\n")
     assert "keep-alive" not in response.text
 
