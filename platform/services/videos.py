@@ -109,11 +109,12 @@ async def change_video(
 
     async def change(session: Session) -> tuple[VideoStatus, Video | None]:
         video = await _admit(session, video_id, changes, check)
+        before = video.status
         new = {name: value for name, value in changes.items() if getattr(video, name) != value}
         changed = await videos.change(session, video_id, new) if new else video
         if changed is not None and verdict is not None and videos.said(changed) == judged:
             await _judge(session, changed, verdict)
-        return video.status, changed
+        return before, changed
 
     before, changed = await resources.database.run(user_id, change)
     if changed is None:

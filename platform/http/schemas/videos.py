@@ -85,9 +85,9 @@ class VideoChanges(Changes):
     tags: Tags = optional()
     status: Literal[VideoStatus.DRAFT, VideoStatus.PUBLIC, VideoStatus.PRIVATE, VideoStatus.ARCHIVED] = (
         optional(
-            description="`public` asks to show it to everybody, once there is something to watch: it is public"
-            " when moderation has approved what it says, and stays as it was until then. Any other status"
-            " takes that back."
+            description="`public` asks to show it to everybody, once there is something to watch: it is"
+            " public when moderation has approved what it says, and stays as it was until then. Any other"
+            " status takes that back."
         )
     )
 
