@@ -14,16 +14,16 @@ from ray.serve.handle import DeploymentHandle
 
 from little_monster.db import queue
 from little_monster.db.vectors.index import VectorIndex
-from little_monster.deployments import embedding, handles, retrieval
+from little_monster.deployments import embedding, handles, moderation, retrieval
 from little_monster.deployments.autoscaling import DEPTH
 from little_monster.deployments.options import JobsOptions, parse_jobs_options
 from little_monster.deployments.replica_logs import setup_replica_logs
-from little_monster.pipelines.consumer import Consumer
 from little_monster.pipelines.ingest import IngestParts
 from little_monster.pipelines.tasks import RayReader, ReaderOptions
-from little_monster.pipelines.worker import new_consumer
+from little_monster.pipelines.worker import WorkerParts, new_consumer
+from little_monster.platform.cache import open_redis
 from little_monster.platform.engines.protocols import Embedder
-from little_monster.platform.resources import direct_url, open_database, storage_url
+from little_monster.platform.resources import direct_url, open_database, redis_url, storage_url
 from little_monster.platform.settings import Settings, load_settings
 from little_monster.platform.storage import open_storage
 
@@ -49,15 +49,22 @@ class Jobs:
     async def _run(self, settings: Settings, options: JobsOptions) -> None:
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._database.close)
-            embedder = handles.embedder(await _handle(embedding.NAME))
-            index = await _index(settings, embedder)
-            stack.push_async_callback(index.close)
-            await self._consumer(settings, options, embedder, index).run(self._stop)
+            parts = await self._parts(settings, options, stack)
+            consumer = new_consumer(
+                direct_url(settings), parts, concurrency=options.concurrency, grace_s=options.grace_s
+            )
+            _log.info("worker_ready", concurrency=options.concurrency)
+            await consumer.run(self._stop)
 
-    def _consumer(
-        self, settings: Settings, options: JobsOptions, embedder: Embedder, index: VectorIndex
-    ) -> Consumer:
-        parts = IngestParts(
+    async def _parts(
+        self, settings: Settings, options: JobsOptions, stack: contextlib.AsyncExitStack
+    ) -> WorkerParts:
+        embedder = handles.embedder(await _handle(embedding.NAME))
+        index = await _index(settings, embedder)
+        stack.push_async_callback(index.close)
+        redis = open_redis(redis_url(settings))
+        stack.push_async_callback(redis.aclose)
+        ingest = IngestParts(
             self._database,
             open_storage(storage_url(settings)),
             embedder,
@@ -65,14 +72,7 @@ class Jobs:
             RayReader(ReaderOptions(cpus=options.reader_cpus)),
             settings.upload.max_pages,
         )
-        _log.info("worker_ready", concurrency=options.concurrency)
-        return new_consumer(
-            direct_url(settings),
-            parts,
-            retention=settings.retention,
-            concurrency=options.concurrency,
-            grace_s=options.grace_s,
-        )
+        return WorkerParts(settings, ingest, handles.moderator(await _handle(moderation.NAME)), redis)
 
     async def check_health(self) -> None:
         """Raise what ended the work; Serve then starts another replica."""

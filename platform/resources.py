@@ -95,7 +95,7 @@ async def open_resources(
         ConfigurationError: a URL or the secret is missing.
     """
     async with AsyncExitStack() as stack:
-        redis = open_redis(_needed("LM_REDIS__URL", settings.redis.url))
+        redis = open_redis(redis_url(settings))
         stack.push_async_callback(redis.aclose)
         database = open_database(settings, redis)
         stack.push_async_callback(database.close)
@@ -145,6 +145,15 @@ def direct_url(settings: Settings) -> str:
         ConfigurationError: the URL is missing.
     """
     return _needed("LM_DATABASE__URL", settings.database.direct_url or settings.database.url)
+
+
+def redis_url(settings: Settings) -> str:
+    """Return the URL of Redis.
+
+    Raises:
+        ConfigurationError: it is missing.
+    """
+    return _needed("LM_REDIS__URL", settings.redis.url)
 
 
 def _needed(name: str, value: SecretStr | None) -> str:

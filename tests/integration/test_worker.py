@@ -1,0 +1,86 @@
+"""What a worker does beside its jobs: each routine, on real tables."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from croniter import croniter
+
+from little_monster.db.base import new_id
+from little_monster.db.models import ModerationStatus, Subject
+from little_monster.db.models.videos import Difficulty
+from little_monster.db.repositories import comments, videos
+from little_monster.db.session import Database
+from little_monster.pipelines import export, ingest
+from little_monster.pipelines.ingest import IngestParts
+from little_monster.pipelines.worker import WorkerParts, new_consumer, routines, works
+from little_monster.platform.cache import open_redis
+from little_monster.platform.settings import Settings
+from little_monster.platform.storage import open_storage
+from tests.fixtures.moderators import Moderator
+from tests.fixtures.videos import show
+
+
+@pytest.fixture
+async def parts(database: Database, valkey_url: str, tmp_path: Path) -> Any:
+    redis = open_redis(valkey_url)
+    # No routine asks for a model or the index.
+    needed = IngestParts(database, open_storage(tmp_path.as_uri()), None, None, None, 1)  # type: ignore[arg-type]
+    yield WorkerParts(Settings(), needed, Moderator(), redis)
+    await redis.aclose()
+
+
+async def test_every_routine_does_its_work(parts: WorkerParts) -> None:
+    named = {routine.name: routine for routine in routines(parts)}
+    for routine in named.values():
+        await routine.work()
+    assert named.keys() == {
+        "send_reminders",
+        "requeue_lost_jobs",
+        "moderate_what_waits",
+        "delete_expired_exports",
+        "sweep",
+    }
+
+
+async def test_what_waits_is_moderated(parts: WorkerParts, database: Database, user_id: UUID) -> None:
+    async with database.session(user_id) as session:
+        video = await videos.create(
+            session,
+            created_by=user_id,
+            title="Cells",
+            topic="Walls",
+            subject=Subject.BIOLOGY,
+            difficulty=Difficulty.BEGINNER,
+        )
+        await show(session, video.id)
+    async with database.session(user_id) as session:
+        comment = await comments.create(session, video_id=video.id, user_id=user_id, text=f"Nice {new_id()}")
+    (routine,) = [one for one in routines(parts) if one.name == "moderate_what_waits"]
+    await routine.work()
+    async with database.session(user_id) as session:
+        judged = await comments.get(session, comment.id)
+    assert judged is not None
+    assert judged.moderation_status is ModerationStatus.APPROVED
+
+
+def test_routines_come_as_often_as_they_say(parts: WorkerParts) -> None:
+    pauses = {}
+    for routine in routines(parts):
+        times = croniter(routine.when)
+        pauses[routine.name] = timedelta(seconds=-times.get_next() + times.get_next())
+    hour, minute = timedelta(hours=1), timedelta(minutes=1)
+    assert pauses == {
+        "send_reminders": minute / 4,
+        "requeue_lost_jobs": minute,
+        "moderate_what_waits": minute,
+        "delete_expired_exports": hour,
+        "sweep": hour,
+    }
+
+
+def test_a_worker_takes_all_kinds_of_jobs(parts: WorkerParts) -> None:
+    assert works(parts).keys() == {ingest.KIND, export.KIND}
+    assert new_consumer("postgresql://", parts, concurrency=2, grace_s=1).concurrency == 2
