@@ -32,12 +32,14 @@ MAX_KNOWN_TOKENS = 4096
 @dataclass(frozen=True, slots=True)
 class Principal:
     """Who makes a request; `role` is student, moderator or admin. `scopes` narrow down what a personal access
-    token is good for; None, for somebody who logged in, does not. `session_id` is the log-in."""
+    token is good for; None, for somebody who logged in, does not. `session_id` is the log-in; there is none
+    where another issuer vouches for it (`foreign`), whose tokens end by themselves."""
 
     user_id: UUID
     role: str
     session_id: UUID | None = None
     scopes: frozenset[str] | None = None
+    foreign: bool = False
 
 
 class PasswordHasher:

@@ -110,7 +110,7 @@ async def _find(resources: Resources, claims: ForeignClaims) -> Principal | None
     async with resources.database.session(None) as session:
         found = await external_identities.find(session, claims.issuer.issuer, claims.subject)
     if found.user_id is not None and found.role is not None:
-        return Principal(found.user_id, found.role)
+        return Principal(found.user_id, found.role, foreign=True)
     if found.ended_at is not None and (found.barred or claims.issued_at <= found.ended_at):
         raise invalid_token()
     return None
@@ -143,7 +143,7 @@ async def _link_account(
         raise _not_linked()
     async with resources.database.session(account.user_id) as session:
         await _link(resources, session, account.user_id, claims, origin)
-    return Principal(account.user_id, account.role)
+    return Principal(account.user_id, account.role, foreign=True)
 
 
 async def _make_account(resources: Resources, claims: ForeignClaims, email: str, origin: Origin) -> Principal:
@@ -163,7 +163,7 @@ async def _make_account(resources: Resources, claims: ForeignClaims, email: str,
             await users.set_email_verified(session, user_id, email)
         await audit.record(resources, session, SecurityEvent.REGISTERED, user_id, origin)
         await _link(resources, session, user_id, claims, origin)
-    return Principal(user_id, STUDENT)
+    return Principal(user_id, STUDENT, foreign=True)
 
 
 async def _link(

@@ -110,7 +110,13 @@ async def change_video(
     async def change(session: Session) -> tuple[VideoStatus, Video | None]:
         video = await _admit(session, video_id, changes, check)
         before = video.status
-        new = {name: value for name, value in changes.items() if getattr(video, name) != value}
+        # Who says the status that a video has takes back that it is to be public.
+        asked = video.moderation_status in (ModerationStatus.PENDING, ModerationStatus.FLAGGED)
+        new = {
+            name: value
+            for name, value in changes.items()
+            if getattr(video, name) != value or (asked and name == "status")
+        }
         changed = await videos.change(session, video_id, new) if new else video
         if changed is not None and verdict is not None and videos.said(changed) == judged:
             await _judge(session, changed, verdict)

@@ -258,8 +258,10 @@ async def test_a_search_ranks_the_newest_and_keeps_them_while_others_come(school
         after, as_of = (Decimal(str(last.value)), last.video.id), last.newest
         # As good as those, and newer than all of them.
         await school.owner.execute(
-            "INSERT INTO videos (id, title, subject, difficulty, topic, created_by, status)"
-            " SELECT uuidv7(), 'word1 of the lesson', 'history', 'beginner', 'topic', $1, 'public'"
+            "INSERT INTO videos (id, title, subject, difficulty, topic, created_by, status,"
+            " moderation_status)"
+            " SELECT uuidv7(), 'word1 of the lesson', 'history', 'beginner', 'topic', $1, 'public',"
+            " 'approved'"
             " FROM generate_series(1, 50)",
             school.student,
         )

@@ -28,10 +28,12 @@ from little_monster.db import migrate, repositories
 from little_monster.db.base import Base, new_id
 from little_monster.db.engine import create_engine
 from little_monster.db.errors import DatabaseError
-from little_monster.db.models import Comment, PlannerEvent, Subject, VideoStatus
+from little_monster.db.models import Comment, PlannerEvent, Subject, Video, VideoStatus
 from little_monster.db.repositories import exports
 from little_monster.db.repositories.document_chunks import NewChunk
+from little_monster.db.repositories.jobs import Counts, Unit
 from little_monster.db.repositories.planner_events import NextReminder
+from little_monster.db.repositories.user_documents import DocumentFilter
 from little_monster.db.repositories.videos import VideoFilter, VideoOrder
 from little_monster.db.session import Database
 
@@ -84,6 +86,8 @@ def _value(name: str, hint: Any, me: UUID) -> Any:
         timedelta: timedelta(days=1),
         Comment: Comment(id=new_id(), text="Nice"),
         NewChunk: NewChunk(new_id(), 0, "Text", "0" * 64, 1, 0, 4),
+        Counts: Counts(1, 2, next(iter(Unit))),
+        Video: Video(id=new_id(), updated_at=NOW),
         NextReminder: NextReminder(new_id(), NOW, NOW),
         PlannerEvent: PlannerEvent(
             id=new_id(), user_id=me, title="T", start_date=NOW, end_date=NOW, uid=str(new_id())
@@ -98,7 +102,18 @@ def _calls(name: str, me: UUID) -> Iterator[dict[str, Any]]:
         yield from _lists_of_videos(me)
         return
     if name == "exports.rows":
-        yield from ({"section": section, "user_id": me} for section in exports.SECTIONS)
+        seen = {"created_at": NOW, "chunk_index": 3} | {
+            name: new_id() for name in ("id", "document_id", "conversation_id")
+        }
+        for section, after in product(exports.SECTIONS, (None, seen)):
+            yield {"name": section, "user_id": me, "after": after}
+        return
+    if name == "planner_events.save_all":
+        yield {"changes": {new_id(): {"title": "x"}}}
+        return
+    if name == "user_documents.list":
+        for wanted, later in product((DocumentFilter(), DocumentFilter(words="title7")), (False, True)):
+            yield {"wanted": wanted, "limit": 21, "after": (NOW, new_id()) if later else None}
         return
     hints = typing.get_type_hints(FUNCTIONS[name])
     parameters = [*inspect.signature(FUNCTIONS[name]).parameters.values()][1:]
@@ -221,7 +236,10 @@ async def filled(postgres):
         " SELECT id, id || '@example.org', '', '' FROM people, unnest(ids) id"
     )
     await owner.execute("UPDATE videos SET tags = ARRAY['tag' || abs(hashtext(id::text)) % 400]")
-    await owner.execute("UPDATE videos SET status = 'public' WHERE abs(hashtext(id::text)) % 5 > 0")
+    await owner.execute(
+        "UPDATE videos SET status = 'public', moderation_status = 'approved'"
+        " WHERE abs(hashtext(id::text)) % 5 > 0"
+    )
     me = UUID(str(await owner.fetchval("SELECT ids[7] FROM people")))
     await owner.execute("ANALYZE")
     app = await asyncpg.connect(postgres.url("lm_service", name), server_settings={"jit": "off"})

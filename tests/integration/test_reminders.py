@@ -109,15 +109,15 @@ async def test_a_reminder_that_is_late_is_told_before_its_start(database: Databa
 async def test_a_change_before_a_reminder_goes_out_does_not_lose_it(
     database: Database, user_id: UUID, postgres: Any
 ) -> None:
-    event = await plan(database, user_id)
+    event, now = await plan(database, user_id), datetime.now(UTC).replace(microsecond=0)
     # It became due a minute ago, and no worker has come by.
     owner = await asyncpg.connect(postgres.owner_url)
     await owner.execute(
         "UPDATE planner_events SET start_date = $2, end_date = $2, next_reminder_for = $2,"
         " next_reminder_at = $3 WHERE id = $1",
         event.id,
-        NOW + timedelta(minutes=9),
-        NOW - timedelta(minutes=1),
+        now + timedelta(minutes=9),
+        now - timedelta(minutes=1),
     )
     await owner.close()
     before = await read_event(database, user_id, event.id)

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +16,6 @@ from little_monster.db.engine import create_engine
 from little_monster.db.repositories import refresh_tokens, retention, sessions
 from little_monster.db.repositories.retention import Kind
 from little_monster.db.session import Database
-from little_monster.pipelines.worker import new_consumer
 from little_monster.platform.services.retention import sweep
 from little_monster.platform.settings import RetentionSettings
 
@@ -248,14 +246,6 @@ async def test_what_somebody_holds_is_left_alone_and_nobody_waits(house: House) 
     # Its tokens had expired long before.
     await sweep(house.database, SETTINGS)
     assert await log_in.counts() == (0, 0)
-
-
-def test_the_workers_sweep_once_an_hour() -> None:
-    parts: Any = SimpleNamespace(database=None, storage=None)
-    consumer = new_consumer("", parts, retention=SETTINGS, concurrency=2)
-    (routine,) = [one for one in consumer.routines if one.name == "sweep"]
-    minute, hour, *_ = routine.when.split()
-    assert (minute.isdigit(), hour, routine.when[-2:]) == (True, "*", " 0")
 
 
 @pytest.mark.parametrize("table", ["log", "statistics"])

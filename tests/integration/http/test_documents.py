@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 from fastapi import FastAPI
+from structlog.testing import capture_logs
 
 from little_monster.db.models.user_documents import EmbeddingStatus
 from little_monster.db.repositories import jobs, user_documents
@@ -530,7 +531,6 @@ async def test_a_file_that_stays_is_logged_without_its_owner(
     client: httpx.AsyncClient,
     account: Any,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     content = unique()
     document = (await upload(client, account, content)).json()["document"]
@@ -539,13 +539,12 @@ async def test_a_file_that_stays_is_logged_without_its_owner(
         raise Unavailable("no storage")
 
     monkeypatch.setattr(app.state.resources.storage, "delete", fail)
-    capsys.readouterr()
-    assert (await upload(client, account, content)).status_code == 200
-    lines = "".join(capsys.readouterr())
-    (line,) = [one for one in lines.splitlines() if "stored_file_not_removed" in one]
-    assert "document=" in line
-    assert document["id"] not in line, "that is the one that stays"
-    assert account.user["id"] not in line
+    with capture_logs() as lines:
+        assert (await upload(client, account, content)).status_code == 200
+    (line,) = [one for one in lines if one["event"] == "stored_file_not_removed"]
+    assert "document" in line
+    assert document["id"] not in str(line), "that is the one that stays"
+    assert account.user["id"] not in str(line)
 
 
 async def test_a_client_that_goes_in_the_middle_of_an_upload_leaves_nothing(

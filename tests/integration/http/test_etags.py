@@ -41,11 +41,7 @@ EVENT = {
     "start_date": "2026-06-10T09:00:00Z",
     "end_date": "2026-06-10T10:00:00Z",
 }
-NULLABLE = {
-    "user": {"avatar_color"},
-    "document": {"subject"},
-    "conversation": set[str](),
-}
+NULLABLE = {"user": {"avatar_color"}, "document": {"subject"}, "event": {"subject"}}
 
 
 @pytest.fixture
@@ -194,7 +190,9 @@ async def test_a_list_that_has_not_changed_is_not_sent_again(
 ) -> None:
     path = template.format(video=paths["video"].rpartition("/")[2])
     tag = await tag_of(client, account, path)
-    for known in (tag, f"W/{tag}", f'"other", {tag}', f'{tag[:-1]}-gzip"', "*"):
+    # A long list is compressed, and another way of that is the same version.
+    gzipped = f"{tag.strip(chr(34)).removesuffix('-br')}-gzip"
+    for known in (tag, f"W/{tag}", f'"other", {tag}', f'"{gzipped}"', "*"):
         same = await client.get(path, headers={**account.headers, "If-None-Match": known})
         assert (same.status_code, same.content) == (304, b""), known
         assert same.headers["cache-control"] == "private, no-cache"
@@ -316,9 +314,10 @@ async def test_a_change_of_nothing_is_none(
 ) -> None:
     refused = await client.patch(paths[resource], json={}, headers=account.headers)
     assert (refused.status_code, refused.json()["code"]) == (422, "invalid_input")
-    for field in {*CHANGES[resource], *NULLABLE[resource]}:
+    nullable = NULLABLE.get(resource, set())
+    for field in {*CHANGES[resource], *nullable}:
         changed = await client.patch(paths[resource], json={field: None}, headers=account.headers)
-        assert changed.status_code == (200 if field in NULLABLE[resource] else 422), field
+        assert changed.status_code == (200 if field in nullable else 422), field
 
 
 @pytest.mark.parametrize("resource", list(CHANGES))
@@ -326,6 +325,6 @@ async def test_an_error_names_the_field_and_nothing_else(
     client: httpx.AsyncClient, account: Any, paths: dict[str, str], resource: str
 ) -> None:
     for field in CHANGES[resource]:
-        for wrong in ("", None, "x" * 400):
+        for wrong in ("", None, "x" * 40_000):
             refused = await client.patch(paths[resource], json={field: wrong}, headers=account.headers)
             assert [one["field"] for one in refused.json()["errors"]] == [f"body.{field}"]

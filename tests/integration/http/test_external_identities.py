@@ -193,7 +193,8 @@ async def test_a_second_factor_is_not_passed_by(
     client: httpx.AsyncClient, issuer: Issuer, account: Any, verify: Any, owner: asyncpg.Connection
 ) -> None:
     await verify(account)
-    await client.post("/api/v1/auth/totp", headers=account.headers)
+    begun = await client.post("/api/v1/auth/totp", json={"password": PASSWORD}, headers=account.headers)
+    assert begun.status_code == 201, begun.text
     await owner.execute(
         "UPDATE totp_credentials SET confirmed_at = now() WHERE user_id = $1", account.user["id"]
     )

@@ -115,7 +115,6 @@ async def test_a_job_is_followed_to_its_end(client: httpx.AsyncClient, account: 
     assert [(one.name, one.job["status"], one.job["stage"], one.job["progress"]) for one in events] == [
         ("status", "queued", None, 0),
         ("status", "running", "parsing", 0.25),
-        ("status", "running", "parsing", 0.5),
         ("done", "completed", "parsing", 1),
     ]
     assert isinstance(events[1].job["eta_seconds"], int)

@@ -261,8 +261,9 @@ async def test_a_row_that_is_new_is_found(world: World) -> None:
         owner = await asyncpg.connect(world.primary.url("postgres", DATABASE))
         video_id = new_id()
         await owner.execute(
-            "INSERT INTO videos (id, created_by, title, topic, subject, status, difficulty)"
-            " VALUES ($1, $2, 'Cells', 'Walls', 'biology', 'public', 'beginner')",
+            "INSERT INTO videos (id, created_by, title, topic, subject, status, difficulty,"
+            " moderation_status)"
+            " VALUES ($1, $2, 'Cells', 'Walls', 'biology', 'public', 'beginner', 'approved')",
             video_id,
             UUID(user.id),
         )
@@ -288,8 +289,9 @@ async def test_a_kept_feed_is_fresh(world: World) -> None:
     async with world.standby.paused():
         owner = await asyncpg.connect(world.primary.url("postgres", DATABASE))
         await owner.execute(
-            "INSERT INTO videos (id, created_by, title, topic, subject, status, difficulty, tags)"
-            " VALUES ($1, $2, 'Cells', 'Walls', 'biology', 'public', 'beginner', '{kept}')",
+            "INSERT INTO videos (id, created_by, title, topic, subject, status, difficulty,"
+            " moderation_status, tags)"
+            " VALUES ($1, $2, 'Cells', 'Walls', 'biology', 'public', 'beginner', 'approved', '{kept}')",
             new_id(),
             UUID(user.id),
         )
