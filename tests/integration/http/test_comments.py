@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from little_monster.db.models import VideoStatus
 from little_monster.db.repositories import videos
 from little_monster.platform.settings import Settings
+from tests.fixtures.ids import NOBODYS
 from tests.fixtures.moderators import Moderator
 
 COMMENTS, QUEUE = "/api/v1/comments", "/api/v1/moderation/comments"
@@ -291,10 +292,10 @@ async def test_comments_of_a_video_out_of_sight_are_out_of_sight(
     [
         {"text": "Nice"},
         {"video_id": "x", "text": "Nice"},
-        {"video_id": str(uuid4()), "text": "  "},
-        {"video_id": str(uuid4()), "text": "x" * 2001},
-        {"video_id": str(uuid4()), "text": "a\x00b"},
-        {"video_id": str(uuid4()), "text": "Nice", "moderation_status": "approved"},
+        {"video_id": NOBODYS, "text": "  "},
+        {"video_id": NOBODYS, "text": "x" * 2001},
+        {"video_id": NOBODYS, "text": "a\x00b"},
+        {"video_id": NOBODYS, "text": "Nice", "moderation_status": "approved"},
     ],
 )
 async def test_a_bad_comment_is_refused(
@@ -340,13 +341,13 @@ async def test_a_repeated_post_makes_one_comment(
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", f"{COMMENTS}?video_id={uuid4()}"),
+        ("GET", f"{COMMENTS}?video_id={NOBODYS}"),
         ("POST", COMMENTS),
-        ("GET", f"{COMMENTS}/{uuid4()}"),
-        ("PATCH", f"{COMMENTS}/{uuid4()}"),
-        ("DELETE", f"{COMMENTS}/{uuid4()}"),
+        ("GET", f"{COMMENTS}/{NOBODYS}"),
+        ("PATCH", f"{COMMENTS}/{NOBODYS}"),
+        ("DELETE", f"{COMMENTS}/{NOBODYS}"),
         ("GET", QUEUE),
-        ("PATCH", f"{QUEUE}/{uuid4()}"),
+        ("PATCH", f"{QUEUE}/{NOBODYS}"),
     ],
 )
 async def test_every_route_needs_a_token(client: httpx.AsyncClient, method: str, path: str) -> None:

@@ -11,6 +11,7 @@ from little_monster.db.base import new_id
 from little_monster.db.errors import DuplicateKey
 from little_monster.db.repositories import notifications
 from little_monster.db.session import Database
+from tests.fixtures.ids import NOBODYS
 
 PATH = "/api/v1/notifications"
 
@@ -126,9 +127,9 @@ async def test_nobody_is_told_twice(account: Any, database: Database) -> None:
     [
         ("PATCH", f"{PATH}/nonsense", {"read": True}, 422),
         ("GET", f"{PATH}/nonsense", None, 422),
-        ("PATCH", f"{PATH}/{new_id()}", {}, 422),
-        ("PATCH", f"{PATH}/{new_id()}", {"read": "perhaps"}, 422),
-        ("PATCH", f"{PATH}/{new_id()}", {"title": "mine"}, 422),
+        ("PATCH", f"{PATH}/{NOBODYS}", {}, 422),
+        ("PATCH", f"{PATH}/{NOBODYS}", {"read": "perhaps"}, 422),
+        ("PATCH", f"{PATH}/{NOBODYS}", {"title": "mine"}, 422),
         ("GET", f"{PATH}?unread=perhaps", None, 422),
         ("GET", f"{PATH}?limit=1000", None, 422),
         ("GET", f"{PATH}?cursor=x", None, 422),
@@ -142,7 +143,7 @@ async def test_wrong_requests(
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [("GET", PATH), ("POST", f"{PATH}/read-all"), ("PATCH", f"{PATH}/{new_id()}")]
+    ("method", "path"), [("GET", PATH), ("POST", f"{PATH}/read-all"), ("PATCH", f"{PATH}/{NOBODYS}")]
 )
 async def test_without_a_token(client: httpx.AsyncClient, method: str, path: str) -> None:
     assert (await client.request(method, path, json={"read": True})).status_code == 401

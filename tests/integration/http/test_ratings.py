@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from little_monster.db.models import VideoStatus
+from tests.fixtures.ids import NOBODYS
 
 RATINGS = "/api/v1/ratings"
 Register = Callable[[], Awaitable[Any]]
@@ -98,9 +99,9 @@ async def test_bad_stars_are_refused(
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", f"{RATINGS}?video_id={uuid4()}"),
+        ("GET", f"{RATINGS}?video_id={NOBODYS}"),
         ("POST", RATINGS),
-        ("GET", f"{RATINGS}/user/{uuid4()}/video/{uuid4()}"),
+        ("GET", f"{RATINGS}/user/{NOBODYS}/video/{NOBODYS}"),
     ],
 )
 async def test_every_route_needs_a_token(client: httpx.AsyncClient, method: str, path: str) -> None:

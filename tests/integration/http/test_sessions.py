@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from little_monster.db.base import new_id
 from little_monster.db.repositories import refresh_tokens
 from little_monster.platform.security import Principal
+from tests.fixtures.ids import NOBODYS
 
 URL = "/api/v1/auth/sessions"
 PASSWORD = "correct horse battery"
@@ -183,7 +184,7 @@ async def test_no_token_is_made_while_its_session_ends(
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("GET", ""), ("DELETE", f"/{new_id()}"), ("POST", "/../logout-everywhere"), ("GET", "/../events")],
+    [("GET", ""), ("DELETE", f"/{NOBODYS}"), ("POST", "/../logout-everywhere"), ("GET", "/../events")],
 )
 async def test_without_a_token(client: httpx.AsyncClient, method: str, path: str) -> None:
     response = await client.request(method, f"{URL}{path}")
@@ -198,9 +199,9 @@ async def test_an_id_that_is_none(client: httpx.AsyncClient, account: Any) -> No
 LOG_IN_ONLY = [
     ("POST", "/auth/tokens", {"name": "thief", "scopes": ["read", "write"], "expires_in_days": None}),
     ("GET", "/auth/tokens", None),
-    ("DELETE", f"/auth/tokens/{new_id()}", None),
+    ("DELETE", f"/auth/tokens/{NOBODYS}", None),
     ("GET", "/auth/sessions", None),
-    ("DELETE", f"/auth/sessions/{new_id()}", None),
+    ("DELETE", f"/auth/sessions/{NOBODYS}", None),
     ("POST", "/auth/logout-everywhere", None),
     ("GET", "/auth/events", None),
     ("POST", "/auth/totp", {"password": PASSWORD}),
