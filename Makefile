@@ -16,6 +16,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 TORCH := torch==2.13.0
 # Each has servers of its own.
 TEST_PROCESSES ?= 2
+FUZZ := tests/integration/http/test_fuzz.py
 CODE := platform db deployments pipelines tests
 # Telemetry of tools that has no place in a test run.
 export RAY_USAGE_STATS_ENABLED := 0
@@ -70,7 +71,10 @@ clean:  ## Remove .venv and caches (never the data folder)
 .PHONY: test lint types rules unit integration fuzz serve bench
 test: lint types  ## Everything: lint, types, rules, unit, integration, serve
 	$(call header,Rules; unit and integration tests)
-	@$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile tests/rules tests/unit tests/integration
+	@$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --ignore $(FUZZ) \
+	  tests/rules tests/unit tests/integration
+	$(call header,Generated requests)
+	@$(BIN)/python -m pytest $(FUZZ)
 	$(call header,Serve tests (a Ray cluster of their own))
 	@$(BIN)/python -m pytest tests/serve tests/gpu
 
@@ -93,7 +97,7 @@ integration: $(DEV_STAMP)  ## Tests against real PostgreSQL, Valkey and Qdrant E
 	@$(BIN)/python -m pytest tests/integration
 
 fuzz: $(DEV_STAMP)  ## Generated requests to every route, some 10,000 and other ones each time
-	@LM_FUZZ_EXAMPLES=300 $(BIN)/python -m pytest tests/integration/http/test_fuzz.py --timeout=3600
+	@LM_FUZZ_EXAMPLES=300 $(BIN)/python -m pytest $(FUZZ) --timeout=3600
 
 serve: $(DEV_STAMP)  ## Tests of the graph on Ray Serve, with the real small models
 	@$(BIN)/python -m pytest tests/serve tests/gpu

@@ -138,9 +138,7 @@ class Replica:
     async def close(self) -> None:
         """Close all connections."""
         if self._following is not None:
-            self._following.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._following
+            await _end(self._following)
         self._primary.close()
         self._replica.close()
         await self._server.close()
@@ -203,6 +201,13 @@ class Replica:
         # One reason often leads to the next, which tells nothing new.
         if before != reason and (before == _START or None in (before, reason)):
             self._observer.changed(reason)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    # The driver may take a cancellation for one of its own time-outs: then the task lives on.
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=0.1)
 
 
 class _Probe:

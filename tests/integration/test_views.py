@@ -13,13 +13,13 @@ from sqlalchemy import text
 
 from little_monster.db.base import new_id
 from little_monster.db.errors import DatabaseUnavailable
-from little_monster.db.models import Difficulty, Subject
 from little_monster.db.repositories import videos
 from little_monster.db.transactions import number_of
 from little_monster.platform.http.app import create_app
 from little_monster.platform.services import views
 from little_monster.platform.services.views import count_view, flush_forever, flush_last, flush_views
 from little_monster.platform.settings import Settings
+from tests.fixtures.videos import draft
 
 
 @pytest.fixture
@@ -39,14 +39,7 @@ def resources(database, redis) -> Any:
 @pytest.fixture
 async def video_id(database, user_id) -> UUID:
     async with database.session(user_id) as session:
-        video = await videos.create(
-            session,
-            created_by=user_id,
-            title="Cells",
-            topic="Walls",
-            subject=Subject.BIOLOGY,
-            difficulty=Difficulty.BEGINNER,
-        )
+        video = await draft(session, user_id)
     return video.id
 
 

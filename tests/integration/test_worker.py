@@ -9,9 +9,8 @@ import pytest
 from croniter import croniter
 
 from little_monster.db.base import new_id
-from little_monster.db.models import ModerationStatus, Subject
-from little_monster.db.models.videos import Difficulty
-from little_monster.db.repositories import comments, videos
+from little_monster.db.models import ModerationStatus
+from little_monster.db.repositories import comments
 from little_monster.db.session import Database
 from little_monster.pipelines import export, ingest
 from little_monster.pipelines.ingest import IngestParts
@@ -20,7 +19,7 @@ from little_monster.platform.cache import open_redis
 from little_monster.platform.settings import Settings
 from little_monster.platform.storage import open_storage
 from tests.fixtures.moderators import Moderator
-from tests.fixtures.videos import show
+from tests.fixtures.videos import draft, show
 
 
 @pytest.fixture
@@ -47,14 +46,7 @@ async def test_every_routine_does_its_work(parts: WorkerParts) -> None:
 
 async def test_what_waits_is_moderated(parts: WorkerParts, database: Database, user_id: UUID) -> None:
     async with database.session(user_id) as session:
-        video = await videos.create(
-            session,
-            created_by=user_id,
-            title="Cells",
-            topic="Walls",
-            subject=Subject.BIOLOGY,
-            difficulty=Difficulty.BEGINNER,
-        )
+        video = await draft(session, user_id)
         await show(session, video.id)
     async with database.session(user_id) as session:
         comment = await comments.create(session, video_id=video.id, user_id=user_id, text=f"Nice {new_id()}")

@@ -17,14 +17,13 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from little_monster.db.base import new_id
-from little_monster.db.models import Difficulty, Subject, VideoStatus
-from little_monster.db.repositories import videos
+from little_monster.db.models import VideoStatus
 from little_monster.db.vectors.edge import EdgeIndex
 from little_monster.platform.engines.fakes import FakeChatModel, FakeEmbedder, FakeModerator, FakeRetriever
 from little_monster.platform.http.app import create_app
 from little_monster.platform.resources import Resources, open_resources
 from little_monster.platform.settings import Settings
-from tests.fixtures.videos import show
+from tests.fixtures.videos import draft, show
 
 PASSWORD = "correct horse battery"
 
@@ -209,14 +208,7 @@ def new_video(database: Any) -> Callable[..., Awaitable[str]]:
     async def make(account: Any, status: VideoStatus = VideoStatus.PUBLIC) -> str:
         user_id = UUID(account.user["id"])
         async with database.session(user_id) as session:
-            video = await videos.create(
-                session,
-                created_by=user_id,
-                title="Cells",
-                topic="Walls",
-                subject=Subject.BIOLOGY,
-                difficulty=Difficulty.BEGINNER,
-            )
+            video = await draft(session, user_id)
             await show(session, video.id, status)
         return str(video.id)
 

@@ -18,7 +18,6 @@ from sqlalchemy import update
 
 from little_monster.db.base import Base, new_id
 from little_monster.db.errors import DuplicateKey
-from little_monster.db.models import Difficulty, Subject
 from little_monster.db.models.chat_messages import MessageRole
 from little_monster.db.models.jobs import JobStatus
 from little_monster.db.models.totp_credentials import TotpCredential
@@ -29,7 +28,6 @@ from little_monster.db.repositories import (
     exports,
     jobs,
     notifications,
-    videos,
 )
 from little_monster.db.repositories.document_chunks import NewChunk
 from little_monster.db.repositories.exports import LEFT_OUT, SECTIONS
@@ -41,7 +39,7 @@ from little_monster.pipelines.leases import Lease
 from little_monster.platform.errors import NotFound, Unavailable
 from little_monster.platform.resources import Resources
 from little_monster.platform.services.exports import EXPORT, delete_expired, key_of
-from tests.fixtures.videos import show
+from tests.fixtures.videos import draft, show
 
 PASSWORD = "correct horse battery"
 Register = Callable[[], Awaitable[Any]]
@@ -150,14 +148,7 @@ async def add_opinions(desk: Desk, account: Any, video_id: str, word: str) -> No
 async def add_video(desk: Desk, account: Any) -> str:
     user_id = UUID(account.user["id"])
     async with desk.resources.database.session(user_id) as session:
-        video = await videos.create(
-            session,
-            created_by=user_id,
-            title="Cells",
-            topic="Walls",
-            subject=Subject.BIOLOGY,
-            difficulty=Difficulty.BEGINNER,
-        )
+        video = await draft(session, user_id)
         await show(session, video.id)
     return str(video.id)
 
