@@ -24,8 +24,7 @@ from little_monster.platform.http.app import create_app
 from little_monster.platform.resources import Resources, open_resources
 from little_monster.platform.settings import Settings
 from tests.fixtures.videos import draft, show
-
-PASSWORD = "correct horse battery"
+from tests.fixtures.watch import NAME, PASSWORD, WATCH
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,9 @@ async def _running(settings: Settings, **engines: Any) -> AsyncIterator[FastAPI]
 def _client_of(app: FastAPI) -> httpx.AsyncClient:
     # An address of its own, so that no test is refused for the requests of another.
     transport = httpx.ASGITransport(app=app, client=(str(new_id()), 1234))
-    return httpx.AsyncClient(transport=transport, base_url="http://test")
+    return httpx.AsyncClient(
+        transport=transport, base_url="http://test", event_hooks={"response": [WATCH.see]}
+    )
 
 
 @pytest.fixture(scope="session")
@@ -113,8 +114,13 @@ def client_of() -> Callable[..., httpx.AsyncClient]:
 
 @pytest.fixture(scope="session")
 async def app(settings: Settings) -> AsyncIterator[FastAPI]:
+    """The application of most tests. When all have run, what they made private has leaked nowhere."""
+    WATCH.hear()
     async with _running(settings) as app:
         yield app
+        async with _client_of(app) as client:
+            metrics = (await client.get("/metrics")).text
+    assert WATCH.found(metrics) == []
 
 
 @pytest.fixture
@@ -127,7 +133,7 @@ async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 def register(client: httpx.AsyncClient) -> Callable[[], Awaitable[Account]]:
     async def make() -> Account:
         email = f"{new_id()}@example.com"
-        body = {"email": email, "password": PASSWORD, "display_name": "Ada"}
+        body = {"email": email, "password": PASSWORD, "display_name": NAME}
         response = await client.post("/api/v1/auth/register", json=body)
         assert response.status_code == 201, response.text
         return Account(email, **response.json())

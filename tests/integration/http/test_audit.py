@@ -13,9 +13,9 @@ import pytest
 from little_monster.db.base import new_id
 from little_monster.platform.logs import setup_logs
 from little_monster.platform.settings import TelemetrySettings
+from tests.fixtures.watch import WATCH
 
 URL = "/api/v1/auth/events"
-PASSWORD = "correct horse battery"
 LogIn = Callable[..., Awaitable[httpx.Response]]
 
 
@@ -24,7 +24,7 @@ def log() -> Iterator[io.StringIO]:
     stream = io.StringIO()
     setup_logs(TelemetrySettings(), stream)
     yield stream
-    setup_logs(TelemetrySettings())
+    WATCH.hear()
 
 
 def logged(log: io.StringIO) -> list[dict[str, Any]]:

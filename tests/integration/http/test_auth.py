@@ -14,8 +14,8 @@ from fastapi import FastAPI
 from little_monster.db.base import new_id
 from little_monster.db.session import Database
 from little_monster.platform.security import Principal
+from tests.fixtures.watch import PASSWORD
 
-PASSWORD = "correct horse battery"
 Register = Callable[[], Awaitable[Any]]
 
 

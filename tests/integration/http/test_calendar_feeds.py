@@ -20,6 +20,7 @@ from little_monster.db.repositories import planner_events
 from little_monster.platform.logs import setup_logs
 from little_monster.platform.services.planner.feeds import FeedTokens
 from little_monster.platform.settings import Settings, TelemetrySettings
+from tests.fixtures.watch import WATCH
 
 PLANNER = "/api/v1/planner"
 SOON = datetime.now(UTC).replace(microsecond=0) + timedelta(days=3)
@@ -214,7 +215,7 @@ def log() -> Iterator[io.StringIO]:
     stream = io.StringIO()
     setup_logs(TelemetrySettings(log_level="DEBUG"), stream)
     yield stream
-    setup_logs(TelemetrySettings())
+    WATCH.hear()
 
 
 async def test_no_log_or_error_has_the_token(

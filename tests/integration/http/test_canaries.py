@@ -17,6 +17,7 @@ from little_monster.platform.logs import setup_logs
 from little_monster.platform.rate_limits import Decision
 from little_monster.platform.settings import TelemetrySettings
 from tests.fixtures.operations import Operation, operations, replaced, texts
+from tests.fixtures.watch import WATCH
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def log() -> Iterator[io.StringIO]:
     stream = io.StringIO()
     setup_logs(TelemetrySettings(log_level="DEBUG"), stream)
     yield stream
-    setup_logs(TelemetrySettings())
+    WATCH.hear()
 
 
 @asynccontextmanager

@@ -40,8 +40,8 @@ from little_monster.platform.errors import NotFound, Unavailable
 from little_monster.platform.resources import Resources
 from little_monster.platform.services.exports import EXPORT, delete_expired, key_of
 from tests.fixtures.videos import draft, show
+from tests.fixtures.watch import PASSWORD
 
-PASSWORD = "correct horse battery"
 Register = Callable[[], Awaitable[Any]]
 
 

@@ -13,8 +13,8 @@ from fastapi import FastAPI
 from little_monster.platform.foreign_tokens import KNOWN_S, ForeignTokens
 from little_monster.platform.settings import Settings
 from tests.fixtures.issuers import Issuer, bearer, serve_issuer
+from tests.fixtures.watch import PASSWORD
 
-PASSWORD = "correct horse battery"
 ME, IDENTITIES = "/api/v1/users/me", "/api/v1/auth/identities"
 Ask = Callable[..., Awaitable[httpx.Response]]
 

@@ -11,8 +11,7 @@ import pytest
 from little_monster.db.base import new_id
 from little_monster.platform.logs import setup_logs
 from little_monster.platform.settings import TelemetrySettings
-
-PASSWORD = "correct horse battery"
+from tests.fixtures.watch import PASSWORD, WATCH
 
 
 @pytest.fixture
@@ -20,7 +19,7 @@ def log() -> Iterator[io.StringIO]:
     stream = io.StringIO()
     setup_logs(TelemetrySettings(log_level="DEBUG"), stream)
     yield stream
-    setup_logs(TelemetrySettings())
+    WATCH.hear()
 
 
 async def test_codes_and_tokens(

@@ -11,8 +11,8 @@ from fastapi import FastAPI
 from redis.asyncio import Redis
 
 from little_monster.platform.rate_limits import RateLimiter
+from tests.fixtures.watch import PASSWORD
 
-PASSWORD = "correct horse battery"
 ADMIN, QUEUE = "/api/v1/admin/users", "/api/v1/moderation/comments"
 RegisterAs = Callable[[str], Awaitable[Any]]
 

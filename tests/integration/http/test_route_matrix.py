@@ -21,8 +21,7 @@ from starlette.routing import Route
 
 from little_monster.db.repositories import external_identities, notifications
 from little_monster.platform.security import Principal
-
-PASSWORD = "correct horse battery"
+from tests.fixtures.watch import PASSWORD
 
 
 @dataclass(frozen=True)

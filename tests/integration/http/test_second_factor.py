@@ -16,9 +16,9 @@ from pyotp import HOTP
 
 from little_monster.db.base import new_id
 from little_monster.platform.settings import Settings
+from tests.fixtures.watch import PASSWORD
 
 URL = "/api/v1/auth/totp"
-PASSWORD = "correct horse battery"
 LogIn = Callable[..., Awaitable[httpx.Response]]
 
 

@@ -16,9 +16,9 @@ from little_monster.db.base import new_id
 from little_monster.db.repositories import refresh_tokens
 from little_monster.platform.security import Principal
 from tests.fixtures.ids import NOBODYS
+from tests.fixtures.watch import PASSWORD
 
 URL = "/api/v1/auth/sessions"
-PASSWORD = "correct horse battery"
 Register = Callable[[], Awaitable[Any]]
 LogIn = Callable[..., Awaitable[httpx.Response]]
 

@@ -9,8 +9,8 @@ from fastapi import FastAPI
 
 from little_monster.db.base import new_id
 from little_monster.platform.settings import Settings
+from tests.fixtures.watch import PASSWORD
 
-PASSWORD = "correct horse battery"
 LOGIN = "/api/v1/auth/login"
 # Addresses of the public internet; those for documentation count as private.
 PUBLIC, ELSEWHERE = "9.9.9.9", "8.8.4.4"

@@ -24,9 +24,9 @@ from little_monster.platform.errors import Unavailable
 from little_monster.platform.services.preferences import MAX_BYTES
 from little_monster.platform.settings import Settings
 from tests.fixtures.library import Library
+from tests.fixtures.watch import NAME, PASSWORD
 
 USERS, ME = "/api/v1/users", "/api/v1/users/me"
-PASSWORD = "correct horse battery"
 TEXT = "Cells make energy in mitochondria.\n\nPlants absorb light with chlorophyll."
 
 
@@ -44,7 +44,7 @@ async def test_ones_own_profile_by_id_and_by_me(client: httpx.AsyncClient, accou
     by_id = await client.get(f"{USERS}/{account.user['id']}", headers=account.headers)
     assert mine.status_code == by_id.status_code == 200
     assert mine.json() == by_id.json()
-    assert (mine.json()["email"], mine.json()["display_name"]) == (account.email, "Ada")
+    assert (mine.json()["email"], mine.json()["display_name"]) == (account.email, NAME)
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", ""), ("PATCH", ""), ("DELETE", ""), ("GET", "/stats")])
@@ -61,7 +61,7 @@ async def test_anothers_account_looks_like_a_missing_one(
     theirs, missing = (one.json() for one in answers)
     assert theirs["code"] == "user_not_found"
     assert {**theirs, "instance": "", "request_id": ""} == {**missing, "instance": "", "request_id": ""}
-    assert (await client.get(ME, headers=ada.headers)).json()["display_name"] == "Ada"
+    assert (await client.get(ME, headers=ada.headers)).json()["display_name"] == NAME
 
 
 async def test_what_is_left_out_stays(client: httpx.AsyncClient, account: Any) -> None:
