@@ -15,7 +15,7 @@ from little_monster.platform.embedded.ports import Ports, free_port
 from little_monster.platform.embedded.process import Child, Waiter, spawn
 from little_monster.platform.settings import RuntimeSettings
 
-_TEMP_CHARS = 36
+FOLDER_CHARS = 36
 """Longest folder for Ray: below it stands `session_<date>_<pid>/sockets/plasma_store`, a unix socket."""
 
 _HAPROXY_CHARS = 26
@@ -29,7 +29,7 @@ class Ray:
     def __init__(self, data: DataFolder, runtime: RuntimeSettings) -> None:
         self.ports = Ports.of(runtime)
         self._runtime = runtime
-        self._temp = data.short("ray", _TEMP_CHARS)
+        self._temp = data.short("ray", FOLDER_CHARS)
         self._haproxy = data.short("haproxy", _HAPROXY_CHARS)
         self._log = data.logs / "ray.log"
         self._session_logs = data.logs / "ray"

@@ -13,6 +13,9 @@ import httpx
 import psutil
 import pytest
 
+from little_monster.platform.embedded.layout import DataFolder
+from little_monster.platform.embedded.ray import FOLDER_CHARS as RAY_FOLDER_CHARS
+
 PORT_OFFSET = 5_000
 START_TIMEOUT_S = 540
 # The data path of configs/environments/ray.env, and Serve's own default, a Python proxy.
@@ -20,6 +23,10 @@ DATA_PATHS = {
     "haproxy": {},
     "python-proxy": {"RAY_SERVE_ENABLE_HA_PROXY": "0", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "0"},
 }
+
+
+_secrets: set[str] = set()
+"""What is private of the accounts that tests make."""
 
 
 @dataclass(frozen=True)
@@ -95,11 +102,23 @@ def stack(request: pytest.FixtureRequest, data_folder: Path) -> Iterator[Running
     assert started.returncode == 0, started.stdout + started.stderr + _logs(data_folder)
     try:
         yield running
+        metrics = httpx.get(f"{running.url}/metrics", timeout=30).text
     finally:
         stopped = running.cli("down", timeout=120)
         left = running.processes()
         assert stopped.returncode == 0, stopped.stdout + stopped.stderr
         assert left == [], f"{[_title(process) for process in left]} still run"
+    assert _leaks(data_folder, metrics) == []
+
+
+def _leaks(data: Path, metrics: str) -> list[str]:
+    """Return the logs of the stack, Ray's own among them, that hold what is private of an account."""
+    ray = DataFolder.at(data).short("ray", RAY_FOLDER_CHARS)
+    paths = [path for folder in (data / "logs", ray) for path in folder.rglob("*.[loe]*")]
+    texts = {str(path): path.read_text(errors="replace") for path in paths if path.is_file()}
+    assert any('"event": "request"' in text for text in texts.values()), "no log of a request was found"
+    texts["/metrics"] = metrics
+    return [place for place, text in texts.items() if any(secret in text for secret in _secrets)]
 
 
 def _logs(data: Path) -> str:
@@ -114,11 +133,14 @@ def new_client(stack: RunningStack) -> Callable[[], httpx.Client]:
         body = {
             "email": f"{secrets.token_hex(6)}@example.org",
             "password": secrets.token_urlsafe(16),
-            "display_name": "Test",
+            "display_name": "Ada Quietbird",
         }
+        _secrets.update((body["email"], body["password"], "Quietbird"))
         answer = httpx.post(f"{stack.url}/api/v1/auth/register", json=body, timeout=30)
         assert answer.status_code == 201, answer.text
-        headers = {"Authorization": f"Bearer {answer.json()['tokens']['access_token']}"}
+        tokens = answer.json()["tokens"]
+        _secrets.update((tokens["access_token"].rpartition(".")[2], tokens["refresh_token"]))
+        headers = {"Authorization": f"Bearer {tokens['access_token']}"}
         return httpx.Client(base_url=stack.url, headers=headers, timeout=120)
 
     return make
