@@ -4,6 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ForeignKeyConstraint, Index, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from little_monster.db.base import Base, Created, Keyed
@@ -14,8 +15,10 @@ class DocumentChunk(Keyed, Created, Base):
     text form.
 
     `page` and `page_end` are 1-based and None where there are no pages; `start_offset` and `end_offset` are
-    characters of the document's extracted text. `user_id` is a copy, which the composite foreign key keeps
-    true.
+    characters of the document's extracted text. `boxes` say where its lines stand on their pages, each
+    `[page, start, end, left, bottom, right, top]`: characters of the document's text, then points from the
+    lower left corner of the page; empty where the format has no pages. `user_id` is a copy, which the
+    composite foreign key keeps true.
     """
 
     __tablename__ = "document_chunks"
@@ -38,5 +41,6 @@ class DocumentChunk(Keyed, Created, Base):
     start_offset: Mapped[int]
     end_offset: Mapped[int]
     headings: Mapped[list[str]] = mapped_column(default=list, server_default=text("'{}'"))
+    boxes: Mapped[list[Any]] = mapped_column(JSONB, default=list, server_default=text("'[]'"))
     embedding_id: Mapped[str | None]
     metadata_: Mapped[dict[str, Any]] = mapped_column("metadata", default=dict, server_default=text("'{}'"))

@@ -51,7 +51,8 @@ class UserDocument(Keyed, Stamped, Base):
     """An uploaded document.
 
     `file_url` is the key in the file storage, `file_size` is in bytes, `content_hash` is SHA-256 in
-    hexadecimal. A trigger keeps `chunk_count`. `error_code` and `error_reason` say why it failed.
+    hexadecimal. A trigger keeps `chunk_count`. `error_code` and `error_reason` say why it failed;
+    `report` what reading it saw and kept.
     """
 
     __tablename__ = "user_documents"
@@ -81,3 +82,4 @@ class UserDocument(Keyed, Stamped, Base):
     error_code: Mapped[str | None]
     error_reason: Mapped[str | None]
     metadata_: Mapped[dict[str, Any]] = mapped_column("metadata", default=dict, server_default=text("'{}'"))
+    report: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'"))

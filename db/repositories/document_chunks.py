@@ -28,6 +28,7 @@ class NewChunk:
     page: int | None = None
     page_end: int | None = None
     headings: Sequence[str] = ()
+    boxes: Sequence[Sequence[float]] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
@@ -87,6 +88,7 @@ def _values(user_id: UUID, document_id: UUID, chunk: NewChunk) -> dict[str, Any]
         "start_offset": chunk.start_offset,
         "end_offset": chunk.end_offset,
         "headings": [*chunk.headings],
+        "boxes": [[*box] for box in chunk.boxes],
         "embedding_id": str(chunk.id),
         "metadata_": chunk.metadata,
     }
