@@ -32,6 +32,7 @@ _SET_VARIABLES: Final = {
     # A process with threads must not fork.
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
 }
+_SERVER: Final = "little_monster.pipelines.sandbox.server"
 _START_S = 120.0
 _GRACE_S = 10.0
 # A child that died with this much of its memory in use most likely wanted more.
@@ -136,7 +137,7 @@ class _Server:
                 [
                     sys.executable,
                     "-m",
-                    "little_monster.pipelines.sandbox.server",
+                    _SERVER,
                     str(theirs.fileno()),
                     family,
                 ],

@@ -30,5 +30,6 @@ def crashed() -> ReadFailure:
     """Return the failure of a file that ended its parser."""
     return ReadFailure(
         "parser_crashed",
-        "The program that reads documents crashed on this one; open it in its own program and export it again.",
+        "The program that reads documents crashed on this one; open it in its own program and export it "
+        "again.",
     )

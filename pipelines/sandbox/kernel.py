@@ -77,7 +77,7 @@ def confine_files(readable: Iterable[str]) -> bool:
         return False
     for path in readable:
         _allow_reading(rules, path)
-    done = _libc.syscall(_LANDLOCK_RESTRICT, rules, 0) == 0
+    done = bool(_libc.syscall(_LANDLOCK_RESTRICT, rules, 0) == 0)
     os.close(rules)
     return done
 

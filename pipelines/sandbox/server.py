@@ -81,7 +81,7 @@ def _wait(pid: int, limit_s: float, control: socket.socket) -> bool:
     handle = os.pidfd_open(pid)
     try:
         # The client says nothing before it has its answer, so that what is to be read is the end.
-        ready, _, _ = select.select([handle, control], [], [], limit_s)
+        ready, _, _ = select.select([handle, control.fileno()], [], [], limit_s)
     finally:
         os.close(handle)
     return handle not in ready

@@ -6,10 +6,13 @@ from pathlib import Path
 
 from little_monster.pipelines.stages.document import ParsedDocument
 from little_monster.pipelines.stages.docx import parse_docx
+from little_monster.pipelines.stages.epub import parse_epub
 from little_monster.pipelines.stages.markdown import parse_markdown
 from little_monster.pipelines.stages.partition import load_partitioner
 from little_monster.pipelines.stages.pdf import parse_pdf
+from little_monster.pipelines.stages.pptx import parse_pptx
 from little_monster.pipelines.stages.text import parse_text
+from little_monster.pipelines.stages.webpage import parse_html
 from little_monster.platform.errors import ReadFailure
 
 MAX_PAGES = 5_000
@@ -28,6 +31,10 @@ _FAMILIES = {
     "pdf": Family.LIGHT,
     "txt": Family.LIGHT,
     "docx": Family.RICH,
+    "pptx": Family.RICH,
+    "epub": Family.RICH,
+    "html": Family.RICH,
+    "htm": Family.RICH,
     "md": Family.RICH,
     "markdown": Family.RICH,
 }
@@ -38,14 +45,14 @@ def parse(source: bytes | Path, file_type: str, *, max_pages: int = MAX_PAGES) -
 
     Args:
         source: the file's content, or where it is.
-        file_type: `pdf`, `docx`, `md` or `txt`, in any case, with or without a leading dot.
+        file_type: `pdf`, `docx`, `pptx`, `epub`, `html`, `md` or `txt`, in any case, with or without a
+            leading dot.
         max_pages: most pages of a PDF.
 
     Raises:
         ReadFailure: it cannot be read. `empty_file`, `unknown_file_type`, `no_text` in any format;
-        `pdf_encrypted`,
-            `pdf_damaged`, `too_many_pages`; `docx_encrypted`, `docx_damaged`, `docx_too_large`;
-            `text_encoding`, `markdown_damaged`.
+            `too_many_pages`; `text_encoding`; of each format `pdf_damaged` and so on, and of those with
+            passwords or archives `pdf_encrypted`, `docx_too_large` and so on.
     """
     parser = _parser(_bare(file_type), max_pages)
     content = source.read_bytes() if isinstance(source, Path) else source
@@ -70,13 +77,18 @@ def preload(family: Family) -> None:
     """Load the libraries of a family, with all that they load with their first file."""
     if family is Family.RICH:
         parse(b"# Cells\n\nA cell has a nucleus, and it divides.", "md")
-        load_partitioner("docx")
+        for name in ("docx", "pptx", "html"):
+            load_partitioner(name)
 
 
 def _parser(file_type: str, max_pages: int) -> Parser:
     parsers: dict[str, Parser] = {
         "pdf": lambda content: parse_pdf(content, max_pages=max_pages),
         "docx": parse_docx,
+        "pptx": parse_pptx,
+        "epub": parse_epub,
+        "html": parse_html,
+        "htm": parse_html,
         "md": parse_markdown,
         "markdown": parse_markdown,
         "txt": parse_text,

@@ -4,7 +4,7 @@ The file itself is looked at by another process, which can do nothing else; this
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from little_monster.pipelines.sandbox.client import shared_sandbox
@@ -25,7 +25,7 @@ class ReadRequest:
 
 @dataclass(frozen=True, slots=True)
 class ReadDocument:
-    """What was read; the fields mean what they mean in `ParsedDocument`."""
+    """What was read; the fields mean what they mean in `ParsedDocument`, `report` is its `LossReport`."""
 
     chunks: tuple[Chunk, ...]
     title: str | None
@@ -34,6 +34,7 @@ class ReadDocument:
     textless_pages: tuple[int, ...]
     characters: int
     report: dict[str, Any]
+    date: str | None = None
 
 
 Reader = Callable[[ReadRequest], Awaitable[ReadDocument]]
@@ -57,5 +58,6 @@ def read(request: ReadRequest) -> ReadDocument:
         page_count=document.page_count,
         textless_pages=document.textless_pages,
         characters=len(document.text),
-        report={},
+        report=asdict(document.report),
+        date=document.date,
     )
