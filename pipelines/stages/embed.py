@@ -7,6 +7,11 @@ from little_monster.platform.engines.protocols import Embedder
 BATCH = 64
 
 
+def embedded_text(headings: Sequence[str], content: str) -> str:
+    """Return a passage as the embedding model reads it: the path of its headings, then the passage."""
+    return f"{' > '.join(headings)}\n\n{content}" if headings else content
+
+
 async def embed_batches(
     embedder: Embedder, texts: Sequence[str], *, batch: int = BATCH
 ) -> AsyncIterator[tuple[int, list[list[float]]]]:
