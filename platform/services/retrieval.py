@@ -33,8 +33,8 @@ async def search_passages(
     The owner is a filter in the index and, once more, the user of the transaction that reads the rows, so
     that a wrong entry in the index cannot show anybody another one's text.
     """
-    where = replace(options.where, document_ids=(*options.where.document_ids, *document_ids))
-    [vector] = await embedder.embed([query])
+    where = replace(options.where, document_ids=tuple(document_ids)) if document_ids else options.where
+    [vector] = await embedder.embed([query], urgent=True)
     wanted = Query(vector, bm25.encode_query(query))
     hits = await index.search(owner, wanted, limit=DEPTH, where=where)
     hits = [*_at_most(hits, options.per_document)][: options.offset + limit + SPARE_HITS]
