@@ -3,14 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from qdrant_client import AsyncQdrantClient, models
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
 from little_monster.db.errors import DimensionMismatch, IncompatibleIndex, IndexUnavailable
-from little_monster.db.vectors.fusion import DEPTH, fuse
+from little_monster.db.vectors import hybrid
 from little_monster.db.vectors.index import EVERYTHING, Hit, Point, Query, SearchFilter, SparseVector
 from little_monster.db.vectors.payload import (
     CREATED,
@@ -67,11 +67,11 @@ class QdrantIndex:
         self, owner: UUID, query: Query, *, limit: int, where: SearchFilter = EVERYTHING
     ) -> list[Hit]:
         """See `VectorIndex.search`."""
-        requests = self._requests(owner, query, where, max(limit, DEPTH))
+        if query.vector is not None:
+            check_dimension(query.vector, self._dimension)
         async with self._ready() as client:
-            rankings = await client.query_batch_points(self._collection, requests) if requests else []
-        hits = [[to_hit(one.id, one.score, one.payload) for one in ranking.points] for ranking in rankings]
-        return fuse(hits, limit=limit)
+            ranker = _Ranker(client, self._collection, owner, where)
+            return await hybrid.search(ranker, query, limit=limit)
 
     async def set_payload(self, owner: UUID, document_id: UUID, values: Mapping[str, Any]) -> None:
         """See `VectorIndex.set_payload`."""
@@ -116,30 +116,6 @@ class QdrantIndex:
     async def close(self) -> None:
         """Close the client."""
         await self._client.close()
-
-    def _requests(
-        self, owner: UUID, query: Query, where: SearchFilter, limit: int
-    ) -> list[models.QueryRequest]:
-        points, requests = _of(owner, where), []
-        if query.vector is not None:
-            check_dimension(query.vector, self._dimension)
-            requests.append(
-                models.QueryRequest(
-                    query=[*query.vector], using=DENSE, filter=points, limit=limit, with_payload=True
-                )
-            )
-        if query.sparse.indices:
-            requests.append(
-                models.QueryRequest(
-                    query=_sparse(query.sparse),
-                    using=SPARSE,
-                    filter=points,
-                    limit=limit,
-                    with_payload=True,
-                    params=_rarity(owner),
-                )
-            )
-        return requests
 
     async def _delete(self, points: models.Filter) -> None:
         selector = models.FilterSelector(filter=points)
@@ -192,6 +168,43 @@ class QdrantIndex:
     async def _is_alias(self) -> bool:
         aliases = (await self._client.get_aliases()).aliases
         return any(alias.alias_name == self._collection for alias in aliases)
+
+
+class _Ranker:
+    """See `hybrid.Ranker`."""
+
+    def __init__(self, client: AsyncQdrantClient, collection: str, owner: UUID, where: SearchFilter) -> None:
+        self._client, self._collection = client, collection
+        self._points, self._rarity = _of(owner, where), _rarity(owner)
+
+    async def nearest(self, query: Query, limit: int) -> tuple[list[Hit], list[Hit]]:
+        by_vector = [] if query.vector is None else [self._request([*query.vector], DENSE, limit)]
+        by_terms = []
+        if query.sparse.indices:
+            by_terms = [self._request(_sparse(query.sparse), SPARSE, limit, self._rarity)]
+        requests = [*by_vector, *by_terms]
+        answers = await self._client.query_batch_points(self._collection, requests) if requests else []
+        found = [[to_hit(one.id, one.score, one.payload) for one in answer.points] for answer in answers]
+        return (found[0] if by_vector else []), (found[-1] if by_terms else [])
+
+    async def vectors(self, ids: Sequence[UUID]) -> list[Sequence[float]]:
+        names = [str(point_id) for point_id in ids]
+        points = await self._client.retrieve(
+            self._collection, names, with_payload=False, with_vectors=[DENSE]
+        )
+        named = [point.vector for point in points if isinstance(point.vector, dict)]
+        return [cast("list[float]", vectors[DENSE]) for vectors in named]
+
+    def _request(
+        self,
+        query: list[float] | models.SparseVector,
+        using: str,
+        limit: int,
+        params: models.SearchParams | None = None,
+    ) -> models.QueryRequest:
+        return models.QueryRequest(
+            query=query, using=using, filter=self._points, limit=limit, with_payload=True, params=params
+        )
 
 
 def _vectors(point: Point) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from uuid import UUID
 from little_monster.db.repositories import document_chunks
 from little_monster.db.repositories.document_chunks import TitledChunk
 from little_monster.db.session import Database
-from little_monster.db.vectors.fusion import DEPTH
+from little_monster.db.vectors.hybrid import DEPTH
 from little_monster.db.vectors.index import Hit, Query, VectorIndex
 from little_monster.platform.engines import bm25
 from little_monster.platform.engines.protocols import PLAIN, Embedder, Passage, SearchOptions
