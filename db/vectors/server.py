@@ -1,16 +1,29 @@
 """The vector index on a Qdrant server."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Any, cast
 from uuid import UUID
 
 from qdrant_client import AsyncQdrantClient, models
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
-from little_monster.db.errors import DimensionMismatch, IndexUnavailable
-from little_monster.db.vectors.index import Hit, Point
-from little_monster.db.vectors.payload import DOCUMENT, OWNER, check_dimension, to_hit, to_payload
+from little_monster.db.errors import DimensionMismatch, IncompatibleIndex, IndexUnavailable
+from little_monster.db.vectors import hybrid
+from little_monster.db.vectors.index import EVERYTHING, Hit, Point, Query, SearchFilter, SparseVector
+from little_monster.db.vectors.payload import (
+    CREATED,
+    DENSE,
+    KEYWORDS,
+    OWNER,
+    SPARSE,
+    check_dimension,
+    choices,
+    storable,
+    to_hit,
+    to_payload,
+)
 
 _BATCH = 256
 _CONFLICT = 409
@@ -43,7 +56,7 @@ class QdrantIndex:
         for point in points:
             check_dimension(point.vector, self._dimension)
         rows = [
-            models.PointStruct(id=str(point.id), vector=[*point.vector], payload=to_payload(point))
+            models.PointStruct(id=str(point.id), vector=_vectors(point), payload=to_payload(point))
             for point in points
         ]
         async with self._ready() as client:
@@ -51,33 +64,34 @@ class QdrantIndex:
                 await client.upsert(self._collection, rows[start : start + _BATCH], wait=True)
 
     async def search(
-        self, owner: UUID, vector: Sequence[float], *, limit: int, document_ids: Sequence[UUID] = ()
+        self, owner: UUID, query: Query, *, limit: int, where: SearchFilter = EVERYTHING
     ) -> list[Hit]:
         """See `VectorIndex.search`."""
-        check_dimension(vector, self._dimension)
+        if query.vector is not None:
+            check_dimension(query.vector, self._dimension)
         async with self._ready() as client:
-            answer = await client.query_points(
-                self._collection,
-                query=[*vector],
-                query_filter=_of(owner, document_ids),
-                limit=limit,
-                with_payload=True,
-            )
-        return [to_hit(point.id, point.score, point.payload) for point in answer.points]
+            ranker = _Ranker(client, self._collection, owner, where)
+            return await hybrid.search(ranker, query, limit=limit)
+
+    async def set_payload(self, owner: UUID, document_id: UUID, values: Mapping[str, Any]) -> None:
+        """See `VectorIndex.set_payload`."""
+        points = models.FilterSelector(filter=_of(owner, SearchFilter((document_id,))))
+        async with self._ready() as client:
+            await client.set_payload(self._collection, storable(values), points=points, wait=True)
 
     async def delete_document(self, owner: UUID, document_id: UUID) -> None:
         """See `VectorIndex.delete_document`."""
-        await self._delete(_of(owner, [document_id]))
+        await self._delete(_of(owner, SearchFilter((document_id,))))
 
     async def delete_owner(self, owner: UUID) -> None:
         """See `VectorIndex.delete_owner`."""
-        await self._delete(_of(owner, []))
+        await self._delete(_of(owner))
 
     async def count(self, owner: UUID, document_id: UUID | None = None) -> int:
         """See `VectorIndex.count`."""
-        documents = [] if document_id is None else [document_id]
+        where = EVERYTHING if document_id is None else SearchFilter((document_id,))
         async with self._ready() as client:
-            answer = await client.count(self._collection, count_filter=_of(owner, documents), exact=True)
+            answer = await client.count(self._collection, count_filter=_of(owner, where), exact=True)
         return answer.count
 
     async def rebuild(self) -> None:
@@ -120,11 +134,13 @@ class QdrantIndex:
     async def _make(self) -> None:
         if not await self._client.collection_exists(self._collection) and not await self._is_alias():
             await self._create()
-        found = (await self._client.get_collection(self._collection)).config.params.vectors
-        size = found.size if isinstance(found, models.VectorParams) else None
-        if size != self._dimension:
+        params = (await self._client.get_collection(self._collection)).config.params
+        dense = params.vectors.get(DENSE) if isinstance(params.vectors, dict) else None
+        if dense is None or SPARSE not in (params.sparse_vectors or {}):
+            raise IncompatibleIndex(f"the collection {self._collection} lacks vectors that a search needs")
+        if dense.size != self._dimension:
             raise DimensionMismatch(
-                f"the collection {self._collection} has vectors of {size or 'several'} numbers, "
+                f"the collection {self._collection} has vectors of {dense.size} numbers, "
                 f"and the embedding model makes {self._dimension}"
             )
 
@@ -132,28 +148,89 @@ class QdrantIndex:
         try:
             await self._client.create_collection(
                 self._collection,
-                vectors_config=models.VectorParams(size=self._dimension, distance=models.Distance.COSINE),
+                vectors_config={
+                    DENSE: models.VectorParams(size=self._dimension, distance=models.Distance.COSINE)
+                },
+                sparse_vectors_config={SPARSE: models.SparseVectorParams(modifier=models.Modifier.IDF)},
                 # Every search is one tenant's: a graph for each of them, and none over all.
                 hnsw_config=models.HnswConfigDiff(m=0, payload_m=16),
             )
         except UnexpectedResponse as error:
             if error.status_code != _CONFLICT:  # Another process made it meanwhile.
                 raise
-        for key in (OWNER, DOCUMENT):
+        for key in KEYWORDS:
             schema = models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=key == OWNER)
             await self._client.create_payload_index(self._collection, key, schema, wait=True)
+        await self._client.create_payload_index(
+            self._collection, CREATED, models.PayloadSchemaType.DATETIME, wait=True
+        )
 
     async def _is_alias(self) -> bool:
         aliases = (await self._client.get_aliases()).aliases
         return any(alias.alias_name == self._collection for alias in aliases)
 
 
-def _of(owner: UUID, document_ids: Sequence[UUID]) -> models.Filter:
+class _Ranker:
+    """See `hybrid.Ranker`."""
+
+    def __init__(self, client: AsyncQdrantClient, collection: str, owner: UUID, where: SearchFilter) -> None:
+        self._client, self._collection = client, collection
+        self._points, self._rarity = _of(owner, where), _rarity(owner)
+
+    async def nearest(self, query: Query, limit: int) -> tuple[list[Hit], list[Hit]]:
+        by_vector = [] if query.vector is None else [self._request([*query.vector], DENSE, limit)]
+        by_terms = []
+        if query.sparse.indices:
+            by_terms = [self._request(_sparse(query.sparse), SPARSE, limit, self._rarity)]
+        requests = [*by_vector, *by_terms]
+        answers = await self._client.query_batch_points(self._collection, requests) if requests else []
+        found = [[to_hit(one.id, one.score, one.payload) for one in answer.points] for answer in answers]
+        return (found[0] if by_vector else []), (found[-1] if by_terms else [])
+
+    async def vectors(self, ids: Sequence[UUID]) -> list[Sequence[float]]:
+        names = [str(point_id) for point_id in ids]
+        points = await self._client.retrieve(
+            self._collection, names, with_payload=False, with_vectors=[DENSE]
+        )
+        named = [point.vector for point in points if isinstance(point.vector, dict)]
+        return [cast("list[float]", vectors[DENSE]) for vectors in named]
+
+    def _request(
+        self,
+        query: list[float] | models.SparseVector,
+        using: str,
+        limit: int,
+        params: models.SearchParams | None = None,
+    ) -> models.QueryRequest:
+        return models.QueryRequest(
+            query=query, using=using, filter=self._points, limit=limit, with_payload=True, params=params
+        )
+
+
+def _vectors(point: Point) -> dict[str, Any]:
+    vectors: dict[str, Any] = {DENSE: [*point.vector]}
+    if point.sparse.indices:
+        vectors[SPARSE] = _sparse(point.sparse)
+    return vectors
+
+
+def _sparse(terms: SparseVector) -> models.SparseVector:
+    return models.SparseVector(indices=[*terms.indices], values=[*terms.values])
+
+
+def _of(owner: UUID, where: SearchFilter = EVERYTHING) -> models.Filter:
     must = [models.FieldCondition(key=OWNER, match=models.MatchValue(value=str(owner)))]
-    if document_ids:
-        names = [str(document_id) for document_id in document_ids]
-        must.append(models.FieldCondition(key=DOCUMENT, match=models.MatchAny(any=names)))
+    for key, values in choices(where).items():
+        must.append(models.FieldCondition(key=key, match=models.MatchAny(any=values)))
+    if where.created_from or where.created_before:
+        created = models.DatetimeRange(gte=where.created_from, lt=where.created_before)
+        must.append(models.FieldCondition(key=CREATED, range=created))
     return models.Filter(must=[*must])
+
+
+def _rarity(owner: UUID) -> models.SearchParams:
+    """How rare a term is, is counted in the owner's own passages: nobody's score tells of another's words."""
+    return models.SearchParams(idf=models.IdfCorpusParams(corpus=_of(owner)))
 
 
 @asynccontextmanager
