@@ -9,7 +9,7 @@ from contextlib import aclosing, contextmanager
 from typing import Any
 from uuid import UUID
 
-from little_monster.db.vectors.index import Hit, Point
+from little_monster.db.vectors.index import Hit, Point, StoredPoint
 from little_monster.platform.engines.protocols import ChatRequest, EmbedderInfo, ModerationResult, Passage
 from little_monster.platform.errors import EngineFailed, InvalidInput, NotFound, Unavailable
 
@@ -116,6 +116,15 @@ class RemoteVectorIndex(_Remote):
     async def delete_owner(self, owner: UUID) -> None:
         """Remove every point of an owner."""
         await self._call("delete_owner", owner)
+
+    async def delete(self, owner: UUID, ids: Sequence[UUID]) -> None:
+        """Remove those of the points that are the owner's."""
+        await self._call("delete", owner, list(ids))
+
+    async def scan(self, after: UUID | None, limit: int) -> list[StoredPoint]:
+        """Return at most `limit` points of all owners behind the id `after`."""
+        points: list[StoredPoint] = await self._call("scan", after, limit)
+        return points
 
     async def count(self, owner: UUID, document_id: UUID | None = None) -> int:
         """Count the points of an owner, or of one document."""
