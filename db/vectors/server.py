@@ -175,6 +175,23 @@ class QdrantIndex:
         return any(alias.alias_name == self._collection for alias in aliases)
 
 
+async def set_alias(client: AsyncQdrantClient, collection: str, alias: str) -> None:
+    """Let `alias` name this collection, in the place of another, in one step."""
+    async with _translated():
+        aliases = {one.alias_name for one in (await client.get_aliases()).aliases}
+        gone = [models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=alias))]
+        made = models.CreateAlias(collection_name=collection, alias_name=alias)
+        steps = [*(gone if alias in aliases else []), models.CreateAliasOperation(create_alias=made)]
+        await client.update_collection_aliases(steps)
+
+
+async def drop_collection(client: AsyncQdrantClient, collection: str) -> None:
+    """Remove a collection with its points; a missing one is fine."""
+    async with _translated():
+        if await client.collection_exists(collection):
+            await client.delete_collection(collection)
+
+
 def _of(owner: UUID, document_ids: Sequence[UUID]) -> models.Filter:
     must = [models.FieldCondition(key=OWNER, match=models.MatchValue(value=str(owner)))]
     if document_ids:

@@ -99,10 +99,22 @@ class RemoteRetriever(_Remote):
 
 class RemoteVectorIndex(_Remote):
     """A `VectorIndex` behind a handle: the embedded index lives in one replica and is reached through it
-    alone."""
+    alone.
 
-    def __init__(self, handle: Any, *, failures: Failures) -> None:
+    Args:
+        collection: name and dimension of one; None: the live one, whichever it is.
+    """
+
+    def __init__(
+        self, handle: Any, *, failures: Failures, collection: tuple[str, int] | None = None
+    ) -> None:
         super().__init__(handle, name="retrieval", failures=failures)
+        self._collection = collection
+
+    async def _call(self, method: str, *args: Any) -> Any:
+        if self._collection is None:
+            return await super()._call(method, *args)
+        return await super()._call("on_collection", *self._collection, method, args)
 
     async def upsert(self, points: Sequence[Point]) -> None:
         """Write points; writing them again changes nothing."""
@@ -139,6 +151,27 @@ class RemoteVectorIndex(_Remote):
 
     async def close(self) -> None:
         """Nothing: the replica owns the index."""
+
+
+class RemoteCollections(_Remote):
+    """`Collections` behind a handle, of the replica that has the embedded ones."""
+
+    def __init__(self, handle: Any, *, failures: Failures) -> None:
+        super().__init__(handle, name="retrieval", failures=failures)
+
+    def open(self, name: str, dimension: int) -> RemoteVectorIndex:
+        """Return a collection, which its first call makes when it is missing."""
+        return RemoteVectorIndex(self._handle, failures=self._failures, collection=(name, dimension))
+
+    async def publish(self, name: str, *, alias: str) -> None:
+        """Nothing: nobody else reads the replica's folder."""
+
+    async def drop(self, name: str) -> None:
+        """Remove a collection with all that it holds; a missing one is fine."""
+        await self._call("drop_collection", name)
+
+    async def close(self) -> None:
+        """Nothing: the replica owns them."""
 
 
 class ChatBody(dict[str, Any]):
