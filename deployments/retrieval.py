@@ -2,6 +2,7 @@
 index."""
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from ray import serve
@@ -9,11 +10,11 @@ from ray.serve.deployment import Application
 from ray.serve.handle import DeploymentHandle
 
 from little_monster.db.vectors.edge import EdgeIndex
-from little_monster.db.vectors.index import Hit, Point, VectorIndex
+from little_monster.db.vectors.index import Hit, Point, Query, SearchFilter, VectorIndex
 from little_monster.db.vectors.server import QdrantIndex
 from little_monster.deployments import handles
 from little_monster.deployments.replica_logs import setup_replica_logs
-from little_monster.platform.engines.protocols import Passage
+from little_monster.platform.engines.protocols import Passage, SearchOptions
 from little_monster.platform.resources import open_database
 from little_monster.platform.services.retrieval import search_passages
 from little_monster.platform.settings import Settings, load_settings
@@ -36,21 +37,32 @@ class Retrieval:
         """Answer when the index answers."""
         await self._index.check()
 
-    async def find(self, owner: UUID, query: str, limit: int, document_ids: Sequence[UUID]) -> list[Passage]:
+    async def find(
+        self, owner: UUID, query: str, limit: int, document_ids: Sequence[UUID], options: SearchOptions
+    ) -> list[Passage]:
         """Return at most `limit` passages of `owner`, best first."""
         return await search_passages(
-            self._embedder, self._index, self._database, owner, query, limit=limit, document_ids=document_ids
+            self._embedder,
+            self._index,
+            self._database,
+            owner,
+            query,
+            limit=limit,
+            document_ids=document_ids,
+            options=options,
         )
 
     async def upsert(self, points: list[Point]) -> None:
         """Write points."""
         await self._index.upsert(points)
 
-    async def search(
-        self, owner: UUID, vector: list[float], limit: int, document_ids: Sequence[UUID]
-    ) -> list[Hit]:
-        """Return at most `limit` points of `owner`, nearest first."""
-        return await self._index.search(owner, vector, limit=limit, document_ids=document_ids)
+    async def search(self, owner: UUID, query: Query, limit: int, where: SearchFilter) -> list[Hit]:
+        """Return at most `limit` points of `owner`, best first."""
+        return await self._index.search(owner, query, limit=limit, where=where)
+
+    async def set_payload(self, owner: UUID, document_id: UUID, values: dict[str, Any]) -> None:
+        """Give the payload of a document's points other values."""
+        await self._index.set_payload(owner, document_id, values)
 
     async def delete_document(self, owner: UUID, document_id: UUID) -> None:
         """Remove every point of a document."""

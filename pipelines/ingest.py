@@ -90,7 +90,7 @@ async def ingest_document(lease: Lease, parts: IngestParts) -> None:
     new = rows(document.id, read.chunks, info.model)
     await lease.progress("embedding", _READ_SHARE, _counts(0, new))
     await _drop_old_points(lease, parts, new)
-    await _index(lease, parts, new)
+    await _index(lease, parts, document, new)
     await lease.progress("indexing", _EMBEDDED_SHARE, _counts(len(new), new))
     await _check_points(lease, parts, new)
     await _finish(lease, new, read, info)
@@ -124,12 +124,11 @@ async def _drop_old_points(lease: Lease, parts: IngestParts, new: Sequence[NewCh
         await parts.index.delete_document(lease.job.user_id, _document_id(lease))
 
 
-async def _index(lease: Lease, parts: IngestParts, new: Sequence[NewChunk]) -> None:
-    owner, document_id = lease.job.user_id, _document_id(lease)
+async def _index(lease: Lease, parts: IngestParts, document: UserDocument, new: Sequence[NewChunk]) -> None:
     texts = [embedded_text(row.headings, row.content) for row in new]
     async for first, vectors in embed_batches(parts.embedder, texts):
         done = first + len(vectors)
-        await parts.index.upsert(points(owner, document_id, new[first:done], vectors))
+        await parts.index.upsert(points(document, new[first:done], vectors))
         share = _READ_SHARE + (_EMBEDDED_SHARE - _READ_SHARE) * done / len(new)
         await lease.progress("embedding", share, _counts(done, new))
 

@@ -1,9 +1,9 @@
 """Makes the vector index and the file storage what the database says, change by change.
 
-Triggers note each change in the transaction that makes it necessary. Here it is made, again and again until it
-succeeds; a note says what to look at, and how things are is looked up when it is worked on. Deleted things are
-deleted once more when nobody can be writing them any longer: a worker that was ingesting them, or that had
-their vectors on the way, finds out in seconds.
+Triggers note each change in the transaction that makes it necessary. Here it is made, again and again until
+it succeeds; a note says what to look at, and how things are is looked up when it is worked on. What was
+deleted is deleted once more when nobody can be writing it any longer: a worker that was ingesting it, or that
+had its vectors on the way, finds out in seconds.
 """
 
 from collections.abc import Sequence
@@ -19,8 +19,9 @@ from little_monster.db.models.index_outbox import ChangeKind, IndexChange
 from little_monster.db.models.user_documents import EmbeddingStatus
 from little_monster.db.repositories import document_chunks, index_outbox, user_documents, users
 from little_monster.db.session import Database
+from little_monster.db.vectors.index import Point
 from little_monster.pipelines.stages.embed import embed_batches, embedded_text
-from little_monster.pipelines.stages.store import stored_points
+from little_monster.pipelines.stages.store import points
 from little_monster.platform.errors import Unavailable
 from little_monster.platform.services.collections import OpenCollection, Shelf
 from little_monster.platform.storage import FileStorage
@@ -152,16 +153,16 @@ async def write_document(
     live = collection.row.state == CollectionState.LIVE
     if live and await collection.index.count(owner, document_id) == len(rows):
         return
-    points = []
+    made: list[Point] = []
     texts = [embedded_text(row.headings, row.content) for row in rows]
     async for first, vectors in embed_batches(collection.embedder, texts):
-        points += stored_points(document, rows[first : first + len(vectors)], vectors)
+        made += points(document, rows[first : first + len(vectors)], vectors)
     if not live:
         await collection.index.delete_document(owner, document_id)
-    await collection.index.upsert(points)
+    await collection.index.upsert(made)
     if live and await collection.index.count(owner, document_id) != len(rows):
         await collection.index.delete_document(owner, document_id)
-        await collection.index.upsert(points)
+        await collection.index.upsert(made)
     async with database.session(owner) as session:
         gone = await user_documents.get(session, document_id) is None
     if gone:
@@ -169,7 +170,11 @@ async def write_document(
 
 
 async def _set_payload(parts: ReconcileParts, document_id: UUID, owner: UUID) -> None:
-    raise NotImplementedError
+    async with parts.database.session(owner) as session:
+        document = await user_documents.get(session, document_id)
+    if document is not None:
+        for collection in await parts.shelf.all():
+            await collection.index.set_payload(owner, document_id, {"subject": document.subject})
 
 
 def _document_id(change: IndexChange) -> UUID:

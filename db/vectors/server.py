@@ -1,24 +1,31 @@
 """The vector index on a Qdrant server."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 from uuid import UUID
 
 from qdrant_client import AsyncQdrantClient, models
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
-from little_monster.db.errors import DimensionMismatch, IndexUnavailable
-from little_monster.db.vectors.index import Hit, Point, StoredPoint
+from little_monster.db.errors import DimensionMismatch, IncompatibleIndex, IndexUnavailable
+from little_monster.db.vectors.fusion import DEPTH, fuse
+from little_monster.db.vectors.index import EVERYTHING, Hit, Point, Query, SearchFilter, SparseVector
 from little_monster.db.vectors.payload import (
+    CREATED,
+    DENSE,
     DOCUMENT,
+    KEYWORDS,
     OWNER,
-    behind,
+    SPARSE,
     check_dimension,
+    choices,
+    storable,
     to_hit,
     to_payload,
-    to_stored,
 )
+from little_monster.db.vectors.stored import StoredPoint, behind, to_stored
 
 _BATCH = 256
 _CONFLICT = 409
@@ -51,7 +58,7 @@ class QdrantIndex:
         for point in points:
             check_dimension(point.vector, self._dimension)
         rows = [
-            models.PointStruct(id=str(point.id), vector=[*point.vector], payload=to_payload(point))
+            models.PointStruct(id=str(point.id), vector=_vectors(point), payload=to_payload(point))
             for point in points
         ]
         async with self._ready() as client:
@@ -59,33 +66,34 @@ class QdrantIndex:
                 await client.upsert(self._collection, rows[start : start + _BATCH], wait=True)
 
     async def search(
-        self, owner: UUID, vector: Sequence[float], *, limit: int, document_ids: Sequence[UUID] = ()
+        self, owner: UUID, query: Query, *, limit: int, where: SearchFilter = EVERYTHING
     ) -> list[Hit]:
         """See `VectorIndex.search`."""
-        check_dimension(vector, self._dimension)
+        requests = self._requests(owner, query, where, max(limit, DEPTH))
         async with self._ready() as client:
-            answer = await client.query_points(
-                self._collection,
-                query=[*vector],
-                query_filter=_of(owner, document_ids),
-                limit=limit,
-                with_payload=True,
-            )
-        return [to_hit(point.id, point.score, point.payload) for point in answer.points]
+            rankings = await client.query_batch_points(self._collection, requests) if requests else []
+        hits = [[to_hit(one.id, one.score, one.payload) for one in ranking.points] for ranking in rankings]
+        return fuse(hits, limit=limit)
+
+    async def set_payload(self, owner: UUID, document_id: UUID, values: Mapping[str, Any]) -> None:
+        """See `VectorIndex.set_payload`."""
+        points = models.FilterSelector(filter=_of(owner, SearchFilter((document_id,))))
+        async with self._ready() as client:
+            await client.set_payload(self._collection, storable(values), points=points, wait=True)
 
     async def delete_document(self, owner: UUID, document_id: UUID) -> None:
         """See `VectorIndex.delete_document`."""
-        await self._delete(_of(owner, [document_id]))
+        await self._delete(_of(owner, SearchFilter((document_id,))))
 
     async def delete_owner(self, owner: UUID) -> None:
         """See `VectorIndex.delete_owner`."""
-        await self._delete(_of(owner, []))
+        await self._delete(_of(owner))
 
     async def delete(self, owner: UUID, ids: Sequence[UUID]) -> None:
         """See `VectorIndex.delete`."""
         if ids:
             named = models.HasIdCondition(has_id=[str(point_id) for point_id in ids])
-            await self._delete(models.Filter(must=[_of(owner, []), named]))
+            await self._delete(models.Filter(must=[_of(owner), named]))
 
     async def scan(self, after: UUID | None, limit: int) -> list[StoredPoint]:
         """See `VectorIndex.scan`."""
@@ -102,9 +110,9 @@ class QdrantIndex:
 
     async def count(self, owner: UUID, document_id: UUID | None = None) -> int:
         """See `VectorIndex.count`."""
-        documents = [] if document_id is None else [document_id]
+        where = EVERYTHING if document_id is None else SearchFilter((document_id,))
         async with self._ready() as client:
-            answer = await client.count(self._collection, count_filter=_of(owner, documents), exact=True)
+            answer = await client.count(self._collection, count_filter=_of(owner, where), exact=True)
         return answer.count
 
     async def rebuild(self) -> None:
@@ -130,6 +138,30 @@ class QdrantIndex:
         """Close the client."""
         await self._client.close()
 
+    def _requests(
+        self, owner: UUID, query: Query, where: SearchFilter, limit: int
+    ) -> list[models.QueryRequest]:
+        points, requests = _of(owner, where), []
+        if query.vector is not None:
+            check_dimension(query.vector, self._dimension)
+            requests.append(
+                models.QueryRequest(
+                    query=[*query.vector], using=DENSE, filter=points, limit=limit, with_payload=True
+                )
+            )
+        if query.sparse.indices:
+            requests.append(
+                models.QueryRequest(
+                    query=_sparse(query.sparse),
+                    using=SPARSE,
+                    filter=points,
+                    limit=limit,
+                    with_payload=True,
+                    params=_rarity(owner),
+                )
+            )
+        return requests
+
     async def _delete(self, points: models.Filter) -> None:
         selector = models.FilterSelector(filter=points)
         async with self._ready() as client:
@@ -147,11 +179,13 @@ class QdrantIndex:
     async def _make(self) -> None:
         if not await self._client.collection_exists(self._collection) and not await self._is_alias():
             await self._create()
-        found = (await self._client.get_collection(self._collection)).config.params.vectors
-        size = found.size if isinstance(found, models.VectorParams) else None
-        if size != self._dimension:
+        params = (await self._client.get_collection(self._collection)).config.params
+        dense = params.vectors.get(DENSE) if isinstance(params.vectors, dict) else None
+        if dense is None or SPARSE not in (params.sparse_vectors or {}):
+            raise IncompatibleIndex(f"the collection {self._collection} lacks vectors that a search needs")
+        if dense.size != self._dimension:
             raise DimensionMismatch(
-                f"the collection {self._collection} has vectors of {size or 'several'} numbers, "
+                f"the collection {self._collection} has vectors of {dense.size} numbers, "
                 f"and the embedding model makes {self._dimension}"
             )
 
@@ -159,16 +193,22 @@ class QdrantIndex:
         try:
             await self._client.create_collection(
                 self._collection,
-                vectors_config=models.VectorParams(size=self._dimension, distance=models.Distance.COSINE),
+                vectors_config={
+                    DENSE: models.VectorParams(size=self._dimension, distance=models.Distance.COSINE)
+                },
+                sparse_vectors_config={SPARSE: models.SparseVectorParams(modifier=models.Modifier.IDF)},
                 # Every search is one tenant's: a graph for each of them, and none over all.
                 hnsw_config=models.HnswConfigDiff(m=0, payload_m=16),
             )
         except UnexpectedResponse as error:
             if error.status_code != _CONFLICT:  # Another process made it meanwhile.
                 raise
-        for key in (OWNER, DOCUMENT):
+        for key in KEYWORDS:
             schema = models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=key == OWNER)
             await self._client.create_payload_index(self._collection, key, schema, wait=True)
+        await self._client.create_payload_index(
+            self._collection, CREATED, models.PayloadSchemaType.DATETIME, wait=True
+        )
 
     async def _is_alias(self) -> bool:
         aliases = (await self._client.get_aliases()).aliases
@@ -181,7 +221,10 @@ async def set_alias(client: AsyncQdrantClient, collection: str, alias: str) -> N
         aliases = {one.alias_name for one in (await client.get_aliases()).aliases}
         gone = [models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=alias))]
         made = models.CreateAlias(collection_name=collection, alias_name=alias)
-        steps = [*(gone if alias in aliases else []), models.CreateAliasOperation(create_alias=made)]
+        steps: list[Any] = [
+            *(gone if alias in aliases else []),
+            models.CreateAliasOperation(create_alias=made),
+        ]
         await client.update_collection_aliases(steps)
 
 
@@ -192,12 +235,30 @@ async def drop_collection(client: AsyncQdrantClient, collection: str) -> None:
             await client.delete_collection(collection)
 
 
-def _of(owner: UUID, document_ids: Sequence[UUID]) -> models.Filter:
+def _vectors(point: Point) -> dict[str, Any]:
+    vectors: dict[str, Any] = {DENSE: [*point.vector]}
+    if point.sparse.indices:
+        vectors[SPARSE] = _sparse(point.sparse)
+    return vectors
+
+
+def _sparse(terms: SparseVector) -> models.SparseVector:
+    return models.SparseVector(indices=[*terms.indices], values=[*terms.values])
+
+
+def _of(owner: UUID, where: SearchFilter = EVERYTHING) -> models.Filter:
     must = [models.FieldCondition(key=OWNER, match=models.MatchValue(value=str(owner)))]
-    if document_ids:
-        names = [str(document_id) for document_id in document_ids]
-        must.append(models.FieldCondition(key=DOCUMENT, match=models.MatchAny(any=names)))
+    for key, values in choices(where).items():
+        must.append(models.FieldCondition(key=key, match=models.MatchAny(any=values)))
+    if where.created_from or where.created_before:
+        created = models.DatetimeRange(gte=where.created_from, lt=where.created_before)
+        must.append(models.FieldCondition(key=CREATED, range=created))
     return models.Filter(must=[*must])
+
+
+def _rarity(owner: UUID) -> models.SearchParams:
+    """How rare a term is, is counted in the owner's own passages: nobody's score tells of another's words."""
+    return models.SearchParams(idf=models.IdfCorpusParams(corpus=_of(owner)))
 
 
 @asynccontextmanager

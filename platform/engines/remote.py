@@ -4,13 +4,21 @@ Ray Serve's handles are such things, but nothing here imports Ray: the API and t
 import each other's rooms, wrap their handles in the same classes.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from typing import Any
 from uuid import UUID
 
-from little_monster.db.vectors.index import Hit, Point, StoredPoint
-from little_monster.platform.engines.protocols import ChatRequest, EmbedderInfo, ModerationResult, Passage
+from little_monster.db.vectors.index import EVERYTHING, Hit, Point, Query, SearchFilter
+from little_monster.db.vectors.stored import StoredPoint
+from little_monster.platform.engines.protocols import (
+    PLAIN,
+    ChatRequest,
+    EmbedderInfo,
+    ModerationResult,
+    Passage,
+    SearchOptions,
+)
 from little_monster.platform.errors import EngineFailed, InvalidInput, NotFound, Unavailable
 
 Failures = tuple[type[BaseException], ...]
@@ -84,16 +92,22 @@ class RemoteModerator(_Remote):
 
 
 class RemoteRetriever(_Remote):
-    """A `Retriever` behind a handle with `find(owner, query, limit, document_ids)`."""
+    """A `Retriever` behind a handle with `find(owner, query, limit, document_ids, options)`."""
 
     def __init__(self, handle: Any, *, failures: Failures) -> None:
         super().__init__(handle, name="retrieval", failures=failures)
 
     async def search(
-        self, owner: UUID, query: str, *, limit: int, document_ids: Sequence[UUID] = ()
+        self,
+        owner: UUID,
+        query: str,
+        *,
+        limit: int,
+        document_ids: Sequence[UUID] = (),
+        options: SearchOptions = PLAIN,
     ) -> list[Passage]:
         """Return at most `limit` passages of `owner`, best first."""
-        passages: list[Passage] = await self._call("find", owner, query, limit, tuple(document_ids))
+        passages: list[Passage] = await self._call("find", owner, query, limit, tuple(document_ids), options)
         return passages
 
 
@@ -105,9 +119,7 @@ class RemoteVectorIndex(_Remote):
         collection: name and dimension of one; None: the live one, whichever it is.
     """
 
-    def __init__(
-        self, handle: Any, *, failures: Failures, collection: tuple[str, int] | None = None
-    ) -> None:
+    def __init__(self, handle: Any, *, failures: Failures, collection: tuple[str, int] | None = None) -> None:
         super().__init__(handle, name="retrieval", failures=failures)
         self._collection = collection
 
@@ -121,11 +133,15 @@ class RemoteVectorIndex(_Remote):
         await self._call("upsert", list(points))
 
     async def search(
-        self, owner: UUID, vector: Sequence[float], *, limit: int, document_ids: Sequence[UUID] = ()
+        self, owner: UUID, query: Query, *, limit: int, where: SearchFilter = EVERYTHING
     ) -> list[Hit]:
-        """Return at most `limit` points of `owner`, nearest first."""
-        hits: list[Hit] = await self._call("search", owner, list(vector), limit, tuple(document_ids))
+        """Return at most `limit` points of `owner`, best first."""
+        hits: list[Hit] = await self._call("search", owner, query, limit, where)
         return hits
+
+    async def set_payload(self, owner: UUID, document_id: UUID, values: Mapping[str, Any]) -> None:
+        """Give the payload of a document's points other values."""
+        await self._call("set_payload", owner, document_id, dict(values))
 
     async def delete_document(self, owner: UUID, document_id: UUID) -> None:
         """Remove every point of a document."""

@@ -8,8 +8,9 @@ from qdrant_client import AsyncQdrantClient, models
 
 from little_monster.db.errors import DimensionMismatch, IndexUnavailable
 from little_monster.db.vectors.edge import EdgeIndex
-from little_monster.db.vectors.index import Point, StoredPoint, VectorIndex
+from little_monster.db.vectors.index import Point, Query, SearchFilter, VectorIndex
 from little_monster.db.vectors.server import QdrantIndex
+from little_monster.db.vectors.stored import StoredPoint
 
 EAST, NORTH, NORTH_EAST = [1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.6, 0.8, 0.0, 0.0]
 
@@ -42,14 +43,14 @@ async def index(make_index):
 
 
 def point(owner: UUID, document_id: UUID, vector: list[float], **payload: object) -> Point:
-    return Point(uuid4(), owner, document_id, vector, payload)
+    return Point(uuid4(), owner, document_id, vector, payload=payload)
 
 
 async def test_the_nearest_comes_first_with_its_payload(index):
     owner, document = uuid4(), uuid4()
     near = point(owner, document, NORTH_EAST, chunk_index=7, page=None)
     await index.upsert([point(owner, document, EAST, chunk_index=1, page=3), near])
-    hits = await index.search(owner, NORTH, limit=5)
+    hits = await index.search(owner, Query(NORTH), limit=5)
     assert [hit.payload["chunk_index"] for hit in hits] == [7, 1]
     assert (hits[0].id, hits[0].document_id) == (near.id, document)
     assert hits[0].payload == {"chunk_index": 7, "page": None}
@@ -60,8 +61,8 @@ async def test_an_owner_finds_and_counts_nobody_elses_points(index):
     owner, other, document = uuid4(), uuid4(), uuid4()
     mine = point(owner, document, EAST)
     await index.upsert([mine, point(other, uuid4(), EAST), point(other, document, EAST)])
-    assert [hit.id for hit in await index.search(owner, EAST, limit=10)] == [mine.id]
-    assert await index.search(uuid4(), EAST, limit=10) == []
+    assert [hit.id for hit in await index.search(owner, Query(EAST), limit=10)] == [mine.id]
+    assert await index.search(uuid4(), Query(EAST), limit=10) == []
     assert (await index.count(owner), await index.count(other), await index.count(uuid4())) == (1, 2, 0)
 
 
@@ -78,7 +79,7 @@ async def test_deleting_an_owner_leaves_everybody_else(index):
 async def test_naming_another_owners_document_finds_nothing(index):
     owner, theirs = uuid4(), uuid4()
     await index.upsert([point(uuid4(), theirs, EAST)])
-    assert await index.search(owner, EAST, limit=10, document_ids=[theirs]) == []
+    assert await index.search(owner, Query(EAST), limit=10, where=SearchFilter((theirs,))) == []
     assert await index.count(owner, theirs) == 0
 
 
@@ -92,7 +93,17 @@ async def test_an_owner_in_the_payload_changes_nothing(index):
 async def test_search_within_named_documents(index):
     owner, first, second = uuid4(), uuid4(), uuid4()
     await index.upsert([point(owner, document, EAST) for document in (first, second, uuid4())])
-    hits = await index.search(owner, EAST, limit=10, document_ids=[first, second])
+    hits = await index.search(
+        owner,
+        Query(EAST),
+        limit=10,
+        where=SearchFilter(
+            (
+                first,
+                second,
+            )
+        ),
+    )
     assert {hit.document_id for hit in hits} == {first, second}
     assert await index.count(owner, first) == 1
 
@@ -100,7 +111,7 @@ async def test_search_within_named_documents(index):
 async def test_limit(index):
     owner = uuid4()
     await index.upsert([point(owner, uuid4(), EAST) for _ in range(5)])
-    assert len(await index.search(owner, EAST, limit=3)) == 3
+    assert len(await index.search(owner, Query(EAST), limit=3)) == 3
 
 
 async def test_writing_a_point_twice_changes_nothing(index):
@@ -109,7 +120,7 @@ async def test_writing_a_point_twice_changes_nothing(index):
     await index.upsert([one])
     await index.upsert([one, one])
     assert await index.count(owner) == 1
-    assert (await index.search(owner, EAST, limit=1))[0].payload == {"chunk_index": 1}
+    assert (await index.search(owner, Query(EAST), limit=1))[0].payload == {"chunk_index": 1}
 
 
 async def test_no_points_are_fine(index):
@@ -144,7 +155,7 @@ async def test_a_vector_of_another_dimension_is_refused(index):
     with pytest.raises(DimensionMismatch, match="2 numbers"):
         await index.upsert([point(owner, uuid4(), EAST), point(owner, uuid4(), [1.0, 0.0])])
     with pytest.raises(DimensionMismatch, match="5 numbers"):
-        await index.search(owner, [1.0] * 5, limit=1)
+        await index.search(owner, Query([1.0] * 5), limit=1)
     assert await index.count(owner) == 0
 
 
