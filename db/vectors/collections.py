@@ -3,14 +3,13 @@ place of another."""
 
 import asyncio
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from qdrant_client import AsyncQdrantClient
-
 from little_monster.db.vectors.edge import EdgeIndex
 from little_monster.db.vectors.index import VectorIndex
-from little_monster.db.vectors.server import QdrantIndex, drop_collection, set_alias
+from little_monster.db.vectors.server import QdrantIndex
 
 
 class Collections(Protocol):
@@ -21,11 +20,11 @@ class Collections(Protocol):
         by `close`."""
         ...
 
-    async def publish(self, name: str, *, alias: str) -> None:
+    async def publish(self, name: str, dimension: int, *, alias: str) -> None:
         """Let an alias name this collection from now on, for who reads the server by himself."""
         ...
 
-    async def drop(self, name: str) -> None:
+    async def drop(self, name: str, dimension: int) -> None:
         """Remove a collection with all that it holds; a missing one is fine."""
         ...
 
@@ -41,16 +40,16 @@ class EdgeCollections:
         self._folder = folder
         self._open: dict[str, EdgeIndex] = {}
 
-    def open(self, name: str, dimension: int) -> VectorIndex:
+    def open(self, name: str, dimension: int) -> EdgeIndex:
         """See `Collections.open`."""
         if name not in self._open:
             self._open[name] = EdgeIndex(self._folder, collection=name, dimension=dimension)
         return self._open[name]
 
-    async def publish(self, name: str, *, alias: str) -> None:
+    async def publish(self, name: str, dimension: int, *, alias: str) -> None:
         """Nothing: nobody else reads the folder."""
 
-    async def drop(self, name: str) -> None:
+    async def drop(self, name: str, dimension: int) -> None:
         """See `Collections.drop`."""
         index = self._open.pop(name, None)
         if index is not None:
@@ -65,27 +64,29 @@ class EdgeCollections:
 
 
 class QdrantCollections:
-    """Collections of a Qdrant server, behind one client."""
+    """Collections of a Qdrant server; `make` returns the one of a name and dimension."""
 
-    def __init__(self, client: AsyncQdrantClient) -> None:
-        self._client = client
+    def __init__(self, make: Callable[[str, int], QdrantIndex]) -> None:
+        self._make = make
         self._open: dict[str, QdrantIndex] = {}
 
-    def open(self, name: str, dimension: int) -> VectorIndex:
+    def open(self, name: str, dimension: int) -> QdrantIndex:
         """See `Collections.open`."""
         if name not in self._open:
-            self._open[name] = QdrantIndex(self._client, collection=name, dimension=dimension)
+            self._open[name] = self._make(name, dimension)
         return self._open[name]
 
-    async def publish(self, name: str, *, alias: str) -> None:
+    async def publish(self, name: str, dimension: int, *, alias: str) -> None:
         """See `Collections.publish`."""
-        await set_alias(self._client, name, alias)
+        await self.open(name, dimension).publish(alias)
 
-    async def drop(self, name: str) -> None:
+    async def drop(self, name: str, dimension: int) -> None:
         """See `Collections.drop`."""
-        self._open.pop(name, None)
-        await drop_collection(self._client, name)
+        await self.open(name, dimension).drop()
+        await self._open.pop(name).close()
 
     async def close(self) -> None:
-        """Close the client."""
-        await self._client.close()
+        """Close all clients."""
+        while self._open:
+            _, index = self._open.popitem()
+            await index.close()

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 from uuid import UUID
 
 from little_monster.db.vectors.stored import StoredPoint
@@ -70,6 +70,20 @@ class Hit:
     document_id: UUID
     score: float
     payload: dict[str, Any]
+
+
+IndexCall = Literal[
+    "upsert",
+    "search",
+    "set_payload",
+    "delete_document",
+    "delete_owner",
+    "delete",
+    "scan",
+    "count",
+    "check",
+]
+"""What can be asked of an index from another process."""
 
 
 class VectorIndex(Protocol):

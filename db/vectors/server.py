@@ -129,6 +129,23 @@ class QdrantIndex:
             self._known = False
         await self.check()
 
+    async def publish(self, alias: str) -> None:
+        """Let `alias` name this collection, in the place of another, in one step."""
+        gone = models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=alias))
+        made = models.CreateAliasOperation(
+            create_alias=models.CreateAlias(collection_name=self._collection, alias_name=alias)
+        )
+        async with self._ready() as client:
+            known = any(one.alias_name == alias for one in (await client.get_aliases()).aliases)
+            await client.update_collection_aliases([gone, made] if known else [made])
+
+    async def drop(self) -> None:
+        """Remove the collection with its points; a missing one is fine."""
+        async with self._making, _translated():
+            self._known = False
+            if await self._client.collection_exists(self._collection):
+                await self._client.delete_collection(self._collection)
+
     async def check(self) -> None:
         """See `VectorIndex.check`."""
         async with self._ready() as client:
@@ -213,26 +230,6 @@ class QdrantIndex:
     async def _is_alias(self) -> bool:
         aliases = (await self._client.get_aliases()).aliases
         return any(alias.alias_name == self._collection for alias in aliases)
-
-
-async def set_alias(client: AsyncQdrantClient, collection: str, alias: str) -> None:
-    """Let `alias` name this collection, in the place of another, in one step."""
-    async with _translated():
-        aliases = {one.alias_name for one in (await client.get_aliases()).aliases}
-        gone = [models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=alias))]
-        made = models.CreateAlias(collection_name=collection, alias_name=alias)
-        steps: list[Any] = [
-            *(gone if alias in aliases else []),
-            models.CreateAliasOperation(create_alias=made),
-        ]
-        await client.update_collection_aliases(steps)
-
-
-async def drop_collection(client: AsyncQdrantClient, collection: str) -> None:
-    """Remove a collection with its points; a missing one is fine."""
-    async with _translated():
-        if await client.collection_exists(collection):
-            await client.delete_collection(collection)
 
 
 def _vectors(point: Point) -> dict[str, Any]:

@@ -125,8 +125,12 @@ class RemoteVectorIndex(_Remote):
 
     async def _call(self, method: str, *args: Any) -> Any:
         if self._collection is None:
-            return await super()._call(method, *args)
+            return await super()._call("on_index", method, args)
         return await super()._call("on_collection", *self._collection, method, args)
+
+    async def check(self) -> None:
+        """Return when the index answers; raise `Unavailable` when not."""
+        await self._call("check")
 
     async def upsert(self, points: Sequence[Point]) -> None:
         """Write points; writing them again changes nothing."""
@@ -179,12 +183,12 @@ class RemoteCollections(_Remote):
         """Return a collection, which its first call makes when it is missing."""
         return RemoteVectorIndex(self._handle, failures=self._failures, collection=(name, dimension))
 
-    async def publish(self, name: str, *, alias: str) -> None:
+    async def publish(self, name: str, dimension: int, *, alias: str) -> None:
         """Nothing: nobody else reads the replica's folder."""
 
-    async def drop(self, name: str) -> None:
+    async def drop(self, name: str, dimension: int) -> None:
         """Remove a collection with all that it holds; a missing one is fine."""
-        await self._call("drop_collection", name)
+        await self._call("drop_collection", name, dimension)
 
     async def close(self) -> None:
         """Nothing: the replica owns them."""
