@@ -1,16 +1,20 @@
 """What a worker of the queue does: its kinds of jobs, and its routines."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+from little_monster.db.models.jobs import JobStatus
 from little_monster.db.repositories import jobs
 from little_monster.pipelines import export, ingest
 from little_monster.pipelines.consumer import Consumer, Routine, Work
 from little_monster.pipelines.export import ExportParts
 from little_monster.pipelines.ingest import IngestParts
+from little_monster.pipelines.leases import Lease
+from little_monster.pipelines.reconcile import ReconcileParts, reconcile
 from little_monster.platform.cache import Redis
 from little_monster.platform.engines.protocols import Moderator
+from little_monster.platform.services.collections import Shelf
 from little_monster.platform.services.exports import delete_expired
 from little_monster.platform.services.moderation import retry_pending
 from little_monster.platform.services.planner.reminders import emit_due
@@ -26,6 +30,7 @@ class WorkerParts:
     ingest: IngestParts
     moderator: Moderator
     redis: Redis
+    shelf: Shelf
 
 
 def new_consumer(url: str, parts: WorkerParts, *, concurrency: int, grace_s: float) -> Consumer:
@@ -51,16 +56,24 @@ def works(parts: WorkerParts) -> Mapping[str, Work]:
     """Return what is done by kind of job."""
     keep = timedelta(days=parts.settings.storage.export_days)
     exports = ExportParts(parts.ingest.database, parts.ingest.storage, keep)
+
+    async def run_ingest(lease: Lease) -> JobStatus | None:
+        # Model and collection of one kind from beginning to end, whatever takes their place meanwhile.
+        live = await parts.shelf.live(fresh=True)
+        return await ingest.run_job(lease, replace(parts.ingest, embedder=live.embedder, index=live.index))
+
     return {
-        ingest.KIND: lambda lease: ingest.run_job(lease, parts.ingest),
+        ingest.KIND: run_ingest,
         export.KIND: lambda lease: export.run_job(lease, exports),
     }
 
 
 def routines(parts: WorkerParts) -> tuple[Routine, ...]:
-    """Return what is done again and again: reminders four times a minute, the rest by the minute or hour."""
+    """Return what is done again and again: reminders four times a minute, what index
+    and storage have to change every five seconds, the rest by the minute or hour."""
     database, storage, settings = parts.ingest.database, parts.ingest.storage, parts.settings
     timeout_s = settings.content.moderation_timeout_s
+    reconciling = ReconcileParts(database, storage, parts.shelf)
     return (
         Routine("send_reminders", "* * * * * */15", lambda: emit_due(database, datetime.now(UTC))),
         Routine("requeue_lost_jobs", "* * * * * 30", lambda: jobs.requeue_lost(database)),
@@ -69,6 +82,7 @@ def routines(parts: WorkerParts) -> tuple[Routine, ...]:
             "* * * * * 45",
             lambda: retry_pending(database, parts.moderator, parts.redis, timeout_s=timeout_s),
         ),
+        Routine("reconcile", "* * * * * */5", lambda: reconcile(reconciling)),
         Routine("delete_expired_exports", "7 * * * * 0", lambda: delete_expired(database, storage)),
         Routine("sweep", "17 * * * * 0", lambda: sweep(database, settings.retention)),
     )

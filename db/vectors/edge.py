@@ -16,6 +16,7 @@ from little_monster.db.vectors.index import EVERYTHING, Hit, Point, Query, Searc
 from little_monster.db.vectors.payload import (
     CREATED,
     DENSE,
+    DOCUMENT,
     KEYWORDS,
     OWNER,
     SPARSE,
@@ -26,6 +27,7 @@ from little_monster.db.vectors.payload import (
     to_hit,
     to_payload,
 )
+from little_monster.db.vectors.stored import StoredPoint, behind, to_stored
 
 Result = TypeVar("Result")
 
@@ -73,6 +75,20 @@ class EdgeIndex:
     async def delete_owner(self, owner: UUID) -> None:
         """See `VectorIndex.delete_owner`."""
         await self._write(qdrant.UpdateOperation.delete_points_by_filter(_of(owner)))
+
+    async def delete(self, owner: UUID, ids: Sequence[UUID]) -> None:
+        """See `VectorIndex.delete`."""
+        if ids:
+            chosen = qdrant.Filter(must=[_of(owner), qdrant.HasIdCondition({*ids})])
+            await self._write(qdrant.UpdateOperation.delete_points_by_filter(chosen))
+
+    async def scan(self, after: UUID | None, limit: int) -> list[StoredPoint]:
+        """See `VectorIndex.scan`."""
+        shard = await self._open()
+        whose = qdrant.PayloadSelector.Include([OWNER, DOCUMENT])
+        request = qdrant.ScrollRequest(offset=behind(after), limit=limit, with_payload=whose)
+        records, _ = await _in_thread(lambda: shard.scroll(request))
+        return [to_stored(record.id, record.payload) for record in records]
 
     async def count(self, owner: UUID, document_id: UUID | None = None) -> int:
         """See `VectorIndex.count`."""

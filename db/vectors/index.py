@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 from uuid import UUID
+
+from little_monster.db.vectors.stored import StoredPoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +72,23 @@ class Hit:
     payload: dict[str, Any]
 
 
+IndexCall = Literal[
+    "upsert",
+    "search",
+    "set_payload",
+    "delete_document",
+    "delete_owner",
+    "delete",
+    "scan",
+    "count",
+    "check",
+]
+"""What can be asked of an index from another process."""
+
+
 class VectorIndex(Protocol):
-    """The vector index. No call reads without an owner: the filter is applied below this line.
+    """The vector index. No call reads without an owner: the filter is applied below this line. Only `scan`,
+    which is the operator's and shows no text, sees all.
 
     Every call makes the collection where it is missing.
 
@@ -102,6 +119,15 @@ class VectorIndex(Protocol):
 
     async def delete_owner(self, owner: UUID) -> None:
         """Remove all points of an owner; one who has none is fine."""
+        ...
+
+    async def delete(self, owner: UUID, ids: Sequence[UUID]) -> None:
+        """Remove those of the points that are the owner's; missing ones are fine."""
+        ...
+
+    async def scan(self, after: UUID | None, limit: int) -> list[StoredPoint]:
+        """Return at most `limit` points of all owners behind the id `after`, in the order of their ids; for
+        the check of drift alone."""
         ...
 
     async def count(self, owner: UUID, document_id: UUID | None = None) -> int:

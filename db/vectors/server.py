@@ -15,6 +15,7 @@ from little_monster.db.vectors.index import EVERYTHING, Hit, Point, Query, Searc
 from little_monster.db.vectors.payload import (
     CREATED,
     DENSE,
+    DOCUMENT,
     KEYWORDS,
     OWNER,
     SPARSE,
@@ -24,6 +25,7 @@ from little_monster.db.vectors.payload import (
     to_hit,
     to_payload,
 )
+from little_monster.db.vectors.stored import StoredPoint, behind, to_stored
 
 _BATCH = 256
 _CONFLICT = 409
@@ -87,6 +89,25 @@ class QdrantIndex:
         """See `VectorIndex.delete_owner`."""
         await self._delete(_of(owner))
 
+    async def delete(self, owner: UUID, ids: Sequence[UUID]) -> None:
+        """See `VectorIndex.delete`."""
+        if ids:
+            named = models.HasIdCondition(has_id=[str(point_id) for point_id in ids])
+            await self._delete(models.Filter(must=[_of(owner), named]))
+
+    async def scan(self, after: UUID | None, limit: int) -> list[StoredPoint]:
+        """See `VectorIndex.scan`."""
+        first = behind(after)
+        async with self._ready() as client:
+            records, _ = await client.scroll(
+                self._collection,
+                offset=None if first is None else str(first),
+                limit=limit,
+                with_payload=[OWNER, DOCUMENT],
+                with_vectors=False,
+            )
+        return [to_stored(record.id, record.payload) for record in records]
+
     async def count(self, owner: UUID, document_id: UUID | None = None) -> int:
         """See `VectorIndex.count`."""
         where = EVERYTHING if document_id is None else SearchFilter((document_id,))
@@ -107,6 +128,23 @@ class QdrantIndex:
                 await self._client.delete_collection(self._collection)
             self._known = False
         await self.check()
+
+    async def publish(self, alias: str) -> None:
+        """Let `alias` name this collection, in the place of another, in one step."""
+        gone = models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=alias))
+        made = models.CreateAliasOperation(
+            create_alias=models.CreateAlias(collection_name=self._collection, alias_name=alias)
+        )
+        async with self._ready() as client:
+            known = any(one.alias_name == alias for one in (await client.get_aliases()).aliases)
+            await client.update_collection_aliases([gone, made] if known else [made])
+
+    async def drop(self) -> None:
+        """Remove the collection with its points; a missing one is fine."""
+        async with self._making, _translated():
+            self._known = False
+            if await self._client.collection_exists(self._collection):
+                await self._client.delete_collection(self._collection)
 
     async def check(self) -> None:
         """See `VectorIndex.check`."""

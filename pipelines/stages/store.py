@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID, uuid5
 
+from little_monster.db.models.document_chunks import DocumentChunk
 from little_monster.db.models.user_documents import UserDocument
 from little_monster.db.repositories.document_chunks import NewChunk
 from little_monster.db.vectors.index import Point
@@ -37,8 +38,11 @@ def rows(document_id: UUID, chunks: Sequence[Chunk], model: str) -> list[NewChun
     ]
 
 
-def points(document: UserDocument, rows: Sequence[NewChunk], vectors: Sequence[list[float]]) -> list[Point]:
-    """Return the points of some rows of a document, given a vector a row."""
+Row = NewChunk | DocumentChunk
+
+
+def points(document: UserDocument, rows: Sequence[Row], vectors: Sequence[list[float]]) -> list[Point]:
+    """Return the points of some rows of a document, new or stored, given a vector a row."""
     return [
         Point(
             id=row.id,
@@ -52,7 +56,7 @@ def points(document: UserDocument, rows: Sequence[NewChunk], vectors: Sequence[l
     ]
 
 
-def _payload(document: UserDocument, row: NewChunk) -> dict[str, Any]:
+def _payload(document: UserDocument, row: Row) -> dict[str, Any]:
     return {
         "chunk_index": row.chunk_index,
         "page": row.page,

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from little_monster.db.vectors.index import EVERYTHING, Hit, Point, Query, SearchFilter
+from little_monster.db.vectors.stored import StoredPoint
 from little_monster.platform.engines.protocols import (
     PLAIN,
     ChatRequest,
@@ -112,10 +113,24 @@ class RemoteRetriever(_Remote):
 
 class RemoteVectorIndex(_Remote):
     """A `VectorIndex` behind a handle: the embedded index lives in one replica and is reached through it
-    alone."""
+    alone.
 
-    def __init__(self, handle: Any, *, failures: Failures) -> None:
+    Args:
+        collection: name and dimension of one; None: the live one, whichever it is.
+    """
+
+    def __init__(self, handle: Any, *, failures: Failures, collection: tuple[str, int] | None = None) -> None:
         super().__init__(handle, name="retrieval", failures=failures)
+        self._collection = collection
+
+    async def _call(self, method: str, *args: Any) -> Any:
+        if self._collection is None:
+            return await super()._call("on_index", method, args)
+        return await super()._call("on_collection", *self._collection, method, args)
+
+    async def check(self) -> None:
+        """Return when the index answers; raise `Unavailable` when not."""
+        await self._call("check")
 
     async def upsert(self, points: Sequence[Point]) -> None:
         """Write points; writing them again changes nothing."""
@@ -140,6 +155,15 @@ class RemoteVectorIndex(_Remote):
         """Remove every point of an owner."""
         await self._call("delete_owner", owner)
 
+    async def delete(self, owner: UUID, ids: Sequence[UUID]) -> None:
+        """Remove those of the points that are the owner's."""
+        await self._call("delete", owner, list(ids))
+
+    async def scan(self, after: UUID | None, limit: int) -> list[StoredPoint]:
+        """Return at most `limit` points of all owners behind the id `after`."""
+        points: list[StoredPoint] = await self._call("scan", after, limit)
+        return points
+
     async def count(self, owner: UUID, document_id: UUID | None = None) -> int:
         """Count the points of an owner, or of one document."""
         total: int = await self._call("count", owner, document_id)
@@ -147,6 +171,27 @@ class RemoteVectorIndex(_Remote):
 
     async def close(self) -> None:
         """Nothing: the replica owns the index."""
+
+
+class RemoteCollections(_Remote):
+    """`Collections` behind a handle, of the replica that has the embedded ones."""
+
+    def __init__(self, handle: Any, *, failures: Failures) -> None:
+        super().__init__(handle, name="retrieval", failures=failures)
+
+    def open(self, name: str, dimension: int) -> RemoteVectorIndex:
+        """Return a collection, which its first call makes when it is missing."""
+        return RemoteVectorIndex(self._handle, failures=self._failures, collection=(name, dimension))
+
+    async def publish(self, name: str, dimension: int, *, alias: str) -> None:
+        """Nothing: nobody else reads the replica's folder."""
+
+    async def drop(self, name: str, dimension: int) -> None:
+        """Remove a collection with all that it holds; a missing one is fine."""
+        await self._call("drop_collection", name, dimension)
+
+    async def close(self) -> None:
+        """Nothing: the replica owns them."""
 
 
 class ChatBody(dict[str, Any]):

@@ -182,33 +182,22 @@ async def change_document(
 async def delete_document(
     resources: Resources, owner: UUID, document_id: UUID, *, check: Check | None = None
 ) -> None:
-    """Delete the document: its jobs are cancelled, then vectors, file, and at last the rows go.
+    """Delete the document with its passages, and cancel its jobs. Nobody sees it from then on.
 
-    The row goes last, so that a deletion that broke off can be repeated; until then it says so, which also
-    makes it another version, that nobody changes who means the one before. Raises as `change_document`.
+    A trigger notes in the same transaction that its vectors and its file have to go, which the workers' part
+    `pipelines/reconcile.py` does within seconds, whatever was away meanwhile. Raises as `change_document`.
     """
 
-    async def begin(session: Session) -> UserDocument:
+    async def delete(session: Session) -> None:
         document = await user_documents.lock(session, document_id)
         if document is None:
             raise no_document()
         if check is not None:
             check(document)
         await jobs.cancel_for(session, document_id)
-        await user_documents.set_status(
-            session,
-            document_id,
-            EmbeddingStatus.FAILED,
-            error_code="being_deleted",
-            error_reason="It is being deleted; if it stays, delete it again.",
-        )
-        return document
-
-    document = await resources.database.run(owner, begin)
-    await resources.index.delete_document(owner, document_id)
-    await resources.storage.delete(document.file_url)
-    async with resources.database.session(owner) as session:
         await user_documents.delete(session, document_id)
+
+    await resources.database.run(owner, delete)
 
 
 async def search_documents(
