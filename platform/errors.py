@@ -3,6 +3,7 @@
 LittleMonsterError
 ├── ConfigurationError            a setting is wrong: the operator must change it
 ├── StartupError                  a part of the stack did not start: says which, why, what to do
+├── BrokenDataset                 a folder for evaluation cannot be read: the message names file and line
 └── ProblemError                  what a client of the API sees (RFC 9457): stable `code`, HTTP `status`
     ├── InvalidInput              422, with `errors[]`     the caller must change the request
     │   └── MalformedJson         400
@@ -55,6 +56,10 @@ class StartupError(LittleMonsterError):
     def __init__(self, stage: str, reason: str, remedy: str) -> None:
         super().__init__(f"{stage}: {reason}")
         self.stage, self.reason, self.remedy = stage, reason, remedy
+
+
+class BrokenDataset(LittleMonsterError):
+    """A folder of passages and questions cannot be read; the message is one line that names file and line."""
 
 
 class ReadFailure(LittleMonsterError):
