@@ -16,6 +16,7 @@ LittleMonsterError
     ├── TooLarge                  413
     │   └── HeadersTooLarge       431
     ├── UnsupportedFile           415
+    ├── RangeNotSatisfiable       416, `size`              the file ends before what is asked for
     ├── RateLimited               429, `retry_after_s`     the caller must wait
     ├── ContentRefused            422                      moderation
     └── Unavailable               503, `retry_after_s`     the caller may repeat the same request later
@@ -161,6 +162,16 @@ class UnsupportedFile(ProblemError):
     """The file is not of a type that can be read."""
 
     status, code, title = 415, "unsupported_file_type", "Unsupported file type"
+
+
+class RangeNotSatisfiable(ProblemError):
+    """`Range` begins behind the end of a file of `size` bytes."""
+
+    status, code, title = 416, "range_not_satisfiable", "Range not satisfiable"
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"The file has {size} bytes, and ends before the range begins.")
+        self.size = size
 
 
 class RateLimited(ProblemError):
