@@ -69,16 +69,24 @@ class FileStorage:
         """
         return b"".join([part async for part in self.stream(key)])
 
-    async def stream(self, key: str) -> AsyncIterator[bytes]:
-        """Yield the file in parts of up to 5 MiB. Raises as `get`."""
+    async def stream(self, key: str, *, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """Yield the file, or its bytes from `start` until before `end`, in parts of up to 5 MiB. Raises as
+        `get`."""
+        options = {"range": {"offset": start} if end is None else (start, end)}
         try:
-            result = await obstore.get_async(self._store, key)
+            result = await obstore.get_async(self._store, key, options=options if start or end else None)
             async for part in result.stream(min_chunk_size=PART_BYTES):
                 yield bytes(part)
         except FileNotFoundError:
             raise NotFound("This file is no longer there.", code="file_not_found") from None
         except BaseError as error:
             raise self._unavailable(error) from error
+
+    async def open(self, key: str, *, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """Return what `stream` yields when its first part is there: a missing file is told now. Raises as
+        `get`."""
+        parts = self.stream(key, start=start, end=end)
+        return _joined(await anext(parts, b""), parts)
 
     async def download(self, key: str, path: Path) -> None:
         """Write the file to `path`. Raises as `get`."""
@@ -121,6 +129,12 @@ class FileStorage:
         )
         failure.add_note(f"{self.description}: {type(error).__name__}: {error}")
         return failure
+
+
+async def _joined(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for part in rest:
+        yield part
 
 
 class _Chunks(Protocol):

@@ -63,6 +63,11 @@ async def list(
     return [*await session.scalars(query.order_by(DocumentChunk.chunk_index).limit(limit))]
 
 
+async def get(session: Session, chunk_id: UUID) -> DocumentChunk | None:
+    """Return the passage; None also for somebody else's."""
+    return await session.get(DocumentChunk, chunk_id)
+
+
 async def get_many(session: Session, chunk_ids: Sequence[UUID]) -> Rows[TitledChunk]:
     """Return those of the passages that are the user's, in the order of `chunk_ids`."""
     query = (

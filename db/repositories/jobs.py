@@ -109,6 +109,12 @@ async def find_active(session: Session, user_id: UUID, kind: str) -> Job | None:
     return await session.scalar(query.order_by(Job.created_at.desc(), Job.id.desc()).limit(1))
 
 
+async def find_active_on(session: Session, subject_id: UUID, kind: str) -> Job | None:
+    """Return the newest job of this kind on one thing that has not ended."""
+    query = select(Job).where(Job.subject_id == subject_id, Job.kind == kind, _active())
+    return await session.scalar(query.order_by(Job.created_at.desc(), Job.id.desc()).limit(1))
+
+
 def key(row: Job) -> tuple[datetime, UUID]:
     """Return where `row` stands in `list`."""
     return row.created_at, row.id

@@ -70,11 +70,15 @@ class ApiClient:
         response = await self._authorised("POST", path, **options)
         return response.status_code, response.json()
 
-    async def pages(self, path: str) -> AsyncIterator[dict[str, Any]]:
+    async def delete(self, path: str, **options: Any) -> None:
+        """Delete a resource."""
+        await self._authorised("DELETE", path, **options)
+
+    async def pages(self, path: str, **params: Any) -> AsyncIterator[dict[str, Any]]:
         """Yield the items of a list, page by page."""
         cursor: str | None = None
         while True:
-            page = await self.get(path, limit=100, **({"cursor": cursor} if cursor else {}))
+            page = await self.get(path, limit=100, **params, **({"cursor": cursor} if cursor else {}))
             for item in page["items"]:
                 yield item
             cursor = page.get("next_cursor")

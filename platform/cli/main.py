@@ -10,6 +10,7 @@ from little_monster.platform.cli.demo import demo
 from little_monster.platform.cli.deploy import deploy
 from little_monster.platform.cli.documents import documents
 from little_monster.platform.cli.down import down
+from little_monster.platform.cli.evaluate import evaluate
 from little_monster.platform.cli.ingest import ingest
 from little_monster.platform.cli.login import login
 from little_monster.platform.cli.migrate import migrate
@@ -36,6 +37,7 @@ app = typer.Typer(
 _VERBS: dict[str, tuple[Callable[..., None], ...]] = {
     "The stack on this machine": (up, down, status, deploy, migrate, promote, seed),
     "Use it": (demo, ask, ingest, documents, login, register),
+    "Measure it": (evaluate,),
     "Look up": (outbox, settings, openapi, version),
 }
 for panel, verbs in _VERBS.items():

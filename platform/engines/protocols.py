@@ -45,6 +45,34 @@ class ChatModel(Protocol):
         ...
 
 
+Mark = tuple[float, float, float, float]
+"""A rectangle on a page: left, bottom, right, top, in points from its lower left corner."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """A page to render: its number from 1, how wide in pixels, as `png` or `webp`, and what to mark on it."""
+
+    page: int
+    width: int
+    form: str
+    marks: tuple[Mark, ...] = ()
+
+
+class PageRenderer(Protocol):
+    """Makes images of the pages of a PDF, which may be hostile."""
+
+    async def render(self, pdf: AsyncIterator[bytes], request: PageRequest) -> bytes:
+        """Return the image; a page that would be larger than is allowed comes out narrower.
+
+        Raises:
+            NotFound: it has no such page (`page_not_found`).
+            Conflict: it cannot be rendered (`page_not_rendered`).
+            Unavailable: too many want one.
+        """
+        ...
+
+
 class Embedder(Protocol):
     """Turns texts into vectors of length 1, by one of several models.
 

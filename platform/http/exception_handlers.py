@@ -17,6 +17,7 @@ from little_monster.platform.errors import (
     MalformedJson,
     NotFound,
     ProblemError,
+    RangeNotSatisfiable,
     Unavailable,
 )
 from little_monster.platform.http.context import context_of
@@ -163,6 +164,8 @@ def _headers_of(error: ProblemError) -> dict[str, str]:
     headers: dict[str, str] = {}
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(error.retry_after_s)
+    if isinstance(error, RangeNotSatisfiable):
+        headers["Content-Range"] = f"bytes */{error.size}"
     if error.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
     return headers

@@ -1,4 +1,4 @@
-"""Documents: upload, list, read, change, search, delete."""
+"""Documents: upload, list, read, change, read anew, search, delete."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -20,11 +20,13 @@ from little_monster.db.repositories.rows import change
 from little_monster.db.repositories.user_documents import DocumentFilter, DocumentOrder, Listed
 from little_monster.db.session import Database, Session
 from little_monster.platform.engines.protocols import Passage
-from little_monster.platform.errors import NotFound
+from little_monster.platform.errors import Conflict, NotFound
 from little_monster.platform.resources import Resources
 
 INGEST = "ingest_document"
 """Kind of the job that reads a document."""
+BEING_DELETED = "being_deleted"
+"""Why a document fails whose deletion has begun."""
 
 _log = structlog.get_logger(__name__)
 After = tuple[datetime, UUID] | None
@@ -160,6 +162,63 @@ async def list_chunks(
         return await document_chunks.list(session, document_id, limit=limit, after=after)
 
     return await database.query(owner, find)
+
+
+async def get_chunk(database: Database, owner: UUID, document_id: UUID, chunk_id: UUID) -> DocumentChunk:
+    """Return a passage of the document.
+
+    Raises:
+        NotFound: there is no such document, or no such passage in it (`chunk_not_found`).
+    """
+
+    async def find(session: Session) -> DocumentChunk:
+        await _get(session, document_id)
+        chunk = await document_chunks.get(session, chunk_id)
+        if chunk is None or chunk.document_id != document_id:
+            raise NotFound("There is no such passage in the document.", code="chunk_not_found")
+        return chunk
+
+    return await database.query(owner, find)
+
+
+async def newest_job(database: Database, owner: UUID, document_id: UUID) -> Job:
+    """Return the newest job on the document.
+
+    Raises:
+        NotFound: there is no such document, or its jobs ended so long ago that none is left
+            (`document_job_not_found`).
+    """
+
+    async def find(session: Session) -> Job:
+        await _get(session, document_id)
+        job = await _newest_job(session, document_id)
+        if job is None:
+            raise NotFound("No job of this document is left.", code="document_job_not_found")
+        return job
+
+    return await database.query(owner, find)
+
+
+async def reprocess_document(database: Database, owner: UUID, document_id: UUID) -> Job:
+    """Queue a job that reads the document anew; one that has not ended is returned in its place. Until it is
+    done, what was read before is still found.
+
+    Raises:
+        NotFound: there is no such document.
+        Conflict: it is being deleted (`document_being_deleted`).
+    """
+    async with database.session(owner) as session:
+        # Under its lock, so that of two who ask at once one makes the job, and no deletion begins meanwhile.
+        document = await user_documents.lock(session, document_id)
+        if document is None:
+            raise no_document()
+        if document.error_code == BEING_DELETED:
+            raise Conflict("The document is being deleted.", code="document_being_deleted")
+        pending = await jobs.find_active_on(session, document_id, INGEST)
+        if pending is not None:
+            return pending
+        await user_documents.set_status(session, document_id, EmbeddingStatus.PENDING)
+        return await jobs.create(session, user_id=owner, kind=INGEST, subject_id=document_id)
 
 
 async def change_document(

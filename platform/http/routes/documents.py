@@ -1,4 +1,4 @@
-"""Documents: upload, list, read, change, search, delete."""
+"""Documents: upload, list, read, change, search, read anew, delete."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -11,6 +11,7 @@ from little_monster.db.models.document_chunks import DocumentChunk
 from little_monster.db.models.user_documents import EmbeddingStatus, FileType, Subject, UserDocument
 from little_monster.db.repositories.user_documents import DocumentFilter, DocumentOrder
 from little_monster.platform.errors import (
+    Conflict,
     InvalidInput,
     NotFound,
     PreconditionFailed,
@@ -31,6 +32,7 @@ from little_monster.platform.http.pagination import (
     nothing_to_be_relevant_to,
     position_of,
 )
+from little_monster.platform.http.routes.jobs import EVENT_STREAM, EVENTS, job_events
 from little_monster.platform.http.schemas.documents import (
     ChunkView,
     DocumentChange,
@@ -40,7 +42,9 @@ from little_monster.platform.http.schemas.documents import (
     SearchResults,
     UploadView,
 )
+from little_monster.platform.http.schemas.jobs import JobView
 from little_monster.platform.http.schemas.texts import Words
+from little_monster.platform.http.streaming import StreamResponse
 from little_monster.platform.http.uploads import FORM_SCHEMA, FormFile
 from little_monster.platform.services import documents
 
@@ -194,6 +198,62 @@ async def list_chunks(
         resources.database, user.user_id, document_id, limit=page.fetch, after=page.after_index
     )
     return listing(request, response, page, rows, view=ChunkView.of, position=_index)
+
+
+@router.get(
+    "/{document_id}/chunks/{chunk_id}",
+    summary="Show a passage",
+    responses={**NOT_MODIFIED, **problem_responses(Unauthenticated, NotFound, InvalidInput)},
+)
+async def get_chunk(
+    document_id: UUID,
+    chunk_id: UUID,
+    request: Request,
+    response: Response,
+    user: CurrentUser,
+    resources: ResourcesDep,
+) -> ChunkView:
+    """Show a passage of a document, as a citation names it, and where its lines stand on their pages."""
+    chunk = await documents.get_chunk(resources.database, user.user_id, document_id, chunk_id)
+    show(request, response, tag_of(chunk.created_at))
+    return ChunkView.of(chunk)
+
+
+@router.post(
+    "/{document_id}/reprocess",
+    status_code=202,
+    summary="Read a document anew",
+    dependencies=[Idempotent],
+    responses={
+        202: {
+            "description": "The job will read it.",
+            "headers": {"Location": {"schema": {"type": "string"}}},
+        },
+        **problem_responses(Unauthenticated, NotFound, Conflict, InvalidInput),
+    },
+)
+async def reprocess_document(
+    document_id: UUID, response: Response, user: CurrentUser, resources: ResourcesDep
+) -> JobView:
+    """Queue a job that reads the stored file again, as after a failure or for a better reader. While one is
+    under way, it is shown again; until it is done, what was read before is still found."""
+    job = await documents.reprocess_document(resources.database, user.user_id, document_id)
+    response.headers["Location"] = link("jobs", job.id).href
+    return JobView.of(job)
+
+
+@router.get(
+    "/{document_id}/events",
+    status_code=200,
+    summary="Follow the newest job of a document",
+    description=f"The newest job that reads this document. {EVENTS}",
+    response_class=StreamResponse,
+    responses={**EVENT_STREAM, **problem_responses(Unauthenticated, NotFound, InvalidInput)},
+)
+async def follow_document(document_id: UUID, user: CurrentUser, resources: ResourcesDep) -> StreamResponse:
+    """Stream how far the newest job of a document is."""
+    job = await documents.newest_job(resources.database, user.user_id, document_id)
+    return job_events(user, resources, job.id)
 
 
 @router.delete(

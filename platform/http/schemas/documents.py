@@ -1,5 +1,6 @@
 """Documents, their passages, and what a search finds."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, ClassVar
 from uuid import UUID
@@ -107,10 +108,7 @@ class DocumentView(BaseModel):
             error=_failure_of(document),
             created_at=document.created_at,
             updated_at=document.updated_at,
-            links={
-                "self": link("documents", document.id),
-                "chunks": link("documents", document.id, "chunks"),
-            },
+            links=_links_of(document),
         )
 
 
@@ -133,8 +131,11 @@ class DocumentChange(Changes):
 class UploadView(BaseModel):
     """A stored document and the job that reads it; no job is left of one that was read long ago."""
 
+    model_config = ConfigDict(populate_by_name=True)
+
     document: DocumentView
     job: JobView | None
+    links: Links = Field(alias="_links")
 
     @classmethod
     def of(cls, upload: Upload) -> "UploadView":
@@ -142,11 +143,35 @@ class UploadView(BaseModel):
         return cls(
             document=DocumentView.of(upload.document),
             job=JobView.of(upload.job) if upload.job is not None else None,
+            links={
+                "document": link("documents", upload.document.id),
+                "events": link("documents", upload.document.id, "events"),
+            },
         )
+
+
+class BoxView(BaseModel):
+    """A line of a passage on its page: characters of the document's extracted text, and where they stand, in
+    points (1/72 inch) from the lower left corner of the page."""
+
+    page: int
+    start: int
+    end: int
+    left: float
+    bottom: float
+    right: float
+    top: float
+
+    @classmethod
+    def of(cls, box: Sequence[Any]) -> "BoxView":
+        """Show a box as its row has it."""
+        return cls(**dict(zip(cls.model_fields, box, strict=True)))
 
 
 class ChunkView(BaseModel):
     """A passage of a document. `start` and `end` are characters of the document's extracted text."""
+
+    model_config = ConfigDict(populate_by_name=True)
 
     id: UUID
     index: int = Field(description="Its place in the document, from 0.")
@@ -157,6 +182,8 @@ class ChunkView(BaseModel):
     end: int
     headings: list[str]
     token_count: int
+    boxes: list[BoxView] = Field(description="Where its lines stand; empty where there are no pages.")
+    links: Links = Field(alias="_links")
 
     @classmethod
     def of(cls, chunk: DocumentChunk) -> "ChunkView":
@@ -171,6 +198,8 @@ class ChunkView(BaseModel):
             end=chunk.end_offset,
             headings=chunk.headings,
             token_count=chunk.token_count,
+            boxes=[BoxView.of(box) for box in chunk.boxes],
+            links=_links_of_chunk(chunk),
         )
 
 
@@ -227,6 +256,24 @@ class SearchResults(BaseModel):
     """What was found, best first."""
 
     items: list[PassageView]
+
+
+def _links_of(document: UserDocument) -> Links:
+    names = ("chunks", "download", "events", "reprocess")
+    links = {name: link("documents", document.id, name) for name in names}
+    if document.file_type is FileType.PDF:
+        links["first_page"] = link("documents", document.id, "pages", 1, "image")
+    return {"self": link("documents", document.id), **links}
+
+
+def _links_of_chunk(chunk: DocumentChunk) -> Links:
+    document = link("documents", chunk.document_id)
+    links = {"self": link("documents", chunk.document_id, "chunks", chunk.id), "document": document}
+    if chunk.boxes:
+        # The page that it begins on, with its lines marked.
+        page = ("documents", chunk.document_id, "pages", chunk.boxes[0][0], "image")
+        links["image"] = link(*page, chunk_id=chunk.id)
+    return links
 
 
 def _failure_of(document: UserDocument) -> DocumentFailure | None:
