@@ -72,14 +72,7 @@ class Sandbox:
                 `output_too_large`.
             SandboxBroken: another time it may work.
         """
-        return self.parse_measured(content, file_type, max_pages=max_pages)[0]
-
-    def parse_measured(
-        self, content: bytes, file_type: str, *, max_pages: int = MAX_PAGES
-    ) -> tuple[ParsedDocument, Ending]:
-        """Parse as `parse` does; return also what it took."""
-        answer = self.ask(content, file_type, max_pages=max_pages)
-        return self._document(answer), answer.ending
+        return self.document_of(self.ask(content, file_type, max_pages=max_pages))
 
     def ask(self, content: bytes, file_type: str, *, max_pages: int = MAX_PAGES) -> Answer:
         """Have a child parse a file, and return what it said and how it ended.
@@ -104,7 +97,8 @@ class Sandbox:
                 if family in self._servers:
                     self._servers.pop(family).close()
 
-    def _document(self, answer: Answer) -> ParsedDocument:
+    def document_of(self, answer: Answer) -> ParsedDocument:
+        """Return the document of an answer. Raises ReadFailure as `parse`."""
         ending = answer.ending
         if ending.timed_out or ending.signal == signal.SIGXCPU:
             raise failures.timeout(self._limits.wall_s)
