@@ -25,7 +25,7 @@ from little_monster.pipelines.stages.parse import MAX_PAGES, Family, family_of
 from little_monster.platform.errors import LittleMonsterError, ReadFailure
 
 # What a process of parsers may know of ours; everything else, secrets above all, stays behind.
-_KEPT_VARIABLES: Final = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH")
+_KEPT_VARIABLES: Final = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
 _SET_VARIABLES: Final = {
     # Not from the folder it is started in.
     "PYTHONSAFEPATH": "1",
@@ -72,14 +72,7 @@ class Sandbox:
                 `output_too_large`.
             SandboxBroken: another time it may work.
         """
-        return self.parse_measured(content, file_type, max_pages=max_pages)[0]
-
-    def parse_measured(
-        self, content: bytes, file_type: str, *, max_pages: int = MAX_PAGES
-    ) -> tuple[ParsedDocument, Ending]:
-        """Parse as `parse` does; return also what it took."""
-        answer = self.ask(content, file_type, max_pages=max_pages)
-        return self._document(answer), answer.ending
+        return self.document_of(self.ask(content, file_type, max_pages=max_pages))
 
     def ask(self, content: bytes, file_type: str, *, max_pages: int = MAX_PAGES) -> Answer:
         """Have a child parse a file, and return what it said and how it ended.
@@ -104,7 +97,8 @@ class Sandbox:
                 if family in self._servers:
                     self._servers.pop(family).close()
 
-    def _document(self, answer: Answer) -> ParsedDocument:
+    def document_of(self, answer: Answer) -> ParsedDocument:
+        """Return the document of an answer. Raises ReadFailure as `parse`."""
         ending = answer.ending
         if ending.timed_out or ending.signal == signal.SIGXCPU:
             raise failures.timeout(self._limits.wall_s)
@@ -114,6 +108,11 @@ class Sandbox:
             raise self._death(ending)
         try:
             return wire.read_answer(answer.content)
+        except ReadFailure as failure:
+            # Libraries that get no memory may take the file for damaged.
+            if failure.code.endswith("_damaged") and self._was_full(ending):
+                raise failures.out_of_memory() from None
+            raise
         except (wire.ParserError, wire.Malformed) as error:
             _log.warning("parser_failed", error=type(error).__name__, detail=str(error))
             raise failures.crashed() from None
@@ -122,9 +121,13 @@ class Sandbox:
         _log.warning("parser_died", signal=ending.signal, status=ending.status, peak=ending.peak_bytes)
         if ending.signal == signal.SIGKILL and ending.cpu_s >= self._limits.cpu_s:
             return failures.timeout(self._limits.wall_s)
-        if ending.signal == signal.SIGKILL or ending.peak_bytes >= _NEARLY_ALL * self._limits.memory_bytes:
+        # Nobody but the kernel kills it so, when the machine has no memory left.
+        if ending.signal == signal.SIGKILL or self._was_full(ending):
             return failures.out_of_memory()
         return failures.crashed()
+
+    def _was_full(self, ending: Ending) -> bool:
+        return ending.peak_bytes >= _NEARLY_ALL * self._limits.memory_bytes
 
 
 class _Server:

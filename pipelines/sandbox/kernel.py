@@ -10,7 +10,7 @@ import platform
 import struct
 from collections.abc import Iterable
 
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 4, 22, 38
+_PR_SET_PDEATHSIG, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 22, 38
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 
 _LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446
@@ -54,8 +54,8 @@ def die_with_parent() -> bool:
 
 
 def forbid_new_privileges() -> bool:
-    """Let no program that this process or a child of it runs gain rights, and nobody read its memory."""
-    return _prctl(_PR_SET_NO_NEW_PRIVS, 1) and _prctl(_PR_SET_DUMPABLE, 0)
+    """Let no program that this process or a child of it runs gain rights."""
+    return _prctl(_PR_SET_NO_NEW_PRIVS, 1)
 
 
 def leave_network() -> bool:
