@@ -11,7 +11,13 @@ from uuid import UUID
 
 from little_monster.db.vectors.index import Hit, Point
 from little_monster.platform.engines.protocols import ChatRequest, EmbedderInfo, ModerationResult, Passage
-from little_monster.platform.errors import EngineFailed, InvalidInput, NotFound, Unavailable
+from little_monster.platform.errors import (
+    ConfigurationError,
+    EngineFailed,
+    InvalidInput,
+    NotFound,
+    Unavailable,
+)
 
 Failures = tuple[type[BaseException], ...]
 """Exceptions of the transport that mean: nobody there, ask again later."""
@@ -31,6 +37,9 @@ class _Remote:
     def _translated(self) -> Any:
         try:
             yield
+        except ConfigurationError:
+            # Nothing is away: asking again would be answered the same.
+            raise
         except self._failures as error:
             raise Unavailable(
                 f"The {self._name} service does not answer.",
