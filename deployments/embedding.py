@@ -1,4 +1,4 @@
-"""The embedding deployment: texts to vectors by one or a few models, what somebody waits for before the rest."""
+"""The embedding deployment: texts to vectors by one or a few models, queries before everything else."""
 
 from pathlib import Path
 from typing import Any, Protocol
