@@ -48,9 +48,9 @@ class Chunk:
 def chunk(document: ParsedDocument, counter: TokenCounter, size: ChunkSize) -> list[Chunk]:
     """Cut a document into chunks; the model reads at most `size.size` tokens for each (`embedded_text`).
 
-    A chunk ends where a section ends, else where a paragraph ends, else with a sentence, a row of a table or a
-    line of code; only one that is longer than a chunk is cut. Inside of a section it begins with the last whole
-    sentences of the one before, up to `size.overlap` tokens.
+    A chunk ends where a section ends, else where a paragraph ends, else with a sentence, a row of a table or
+    a line of code; only one that is longer than a chunk is cut. Inside of a section it begins with the last
+    whole sentences of the one before, up to `size.overlap` tokens.
     """
     room = _Room(counter, size.size - counter.special_tokens)
     packer = _Packer(document.text, pieces(document, counter, room.under), room, size.overlap)
@@ -99,8 +99,8 @@ class _Room:
         self._paths: dict[tuple[Headings, str], int] = {}
 
     def under(self, headings: Headings, opening: str = "") -> int:
-        """Return the tokens of a passage under these headings that begins with `opening`: nearly exact, as some
-        tokenizers join over borders.
+        """Return the tokens of a passage under these headings that begins with `opening`: nearly exact, as
+        some tokenizers join over borders.
         """
         kept = self.kept(headings)
         return self.tokens - self._path(kept, opening)
