@@ -9,11 +9,14 @@ from ray import serve
 from ray.serve.deployment import Application
 from ray.serve.handle import DeploymentHandle
 
+from little_monster.db.vectors.connection import Server
 from little_monster.db.vectors.edge import EdgeIndex
 from little_monster.db.vectors.index import Hit, Point, Query, SearchFilter, VectorIndex
+from little_monster.db.vectors.layout import Layout
 from little_monster.db.vectors.server import QdrantIndex
 from little_monster.deployments import handles
 from little_monster.deployments.replica_logs import setup_replica_logs
+from little_monster.platform.engines.cross_encoder import CrossEncoderReranker
 from little_monster.platform.engines.protocols import Passage, SearchOptions
 from little_monster.platform.resources import open_database
 from little_monster.platform.services.retrieval import search_passages
@@ -30,6 +33,8 @@ class Retrieval:
         setup_replica_logs(settings.telemetry)
         self._embedder = handles.embedder(embedding)
         self._database = open_database(settings)
+        reranker = settings.search.reranker
+        self._reranker = CrossEncoderReranker(reranker) if reranker else None
         self._index = open_index(settings, dimension=(await self._embedder.describe()).dimension)
         await self._index.check()
 
@@ -50,6 +55,7 @@ class Retrieval:
             limit=limit,
             document_ids=document_ids,
             options=options,
+            reranker=self._reranker,
         )
 
     async def upsert(self, points: list[Point]) -> None:
@@ -81,8 +87,18 @@ def open_index(settings: Settings, *, dimension: int) -> VectorIndex:
     """Open the Qdrant server that the settings name, else Qdrant Edge in the data folder."""
     qdrant = settings.qdrant
     if qdrant.url:
-        key = qdrant.api_key.get_secret_value() if qdrant.api_key else None
-        return QdrantIndex(qdrant.url, api_key=key, collection=qdrant.collection, dimension=dimension)
+        return QdrantIndex(
+            Server(
+                qdrant.url,
+                api_key=qdrant.api_key.get_secret_value() if qdrant.api_key else None,
+                grpc_port=qdrant.grpc_port,
+                ca_certificate=qdrant.ca_certificate,
+                timeout_s=qdrant.timeout_s,
+            ),
+            collection=qdrant.collection,
+            dimension=dimension,
+            layout=Layout(qdrant.on_disk, qdrant.quantization),
+        )
     return EdgeIndex(settings.data_dir / "qdrant", collection=qdrant.collection, dimension=dimension)
 
 

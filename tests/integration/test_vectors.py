@@ -7,6 +7,7 @@ import pytest
 from qdrant_client import AsyncQdrantClient, models
 
 from little_monster.db.errors import DimensionMismatch, IndexUnavailable
+from little_monster.db.vectors.connection import Server
 from little_monster.db.vectors.edge import EdgeIndex
 from little_monster.db.vectors.index import Point, Query, SearchFilter, VectorIndex
 from little_monster.db.vectors.server import QdrantIndex
@@ -212,7 +213,7 @@ async def test_large_collections_are_optimized(tmp_path):
 
 
 async def test_a_server_that_is_away_is_unavailable(unused_tcp_port):
-    index = QdrantIndex(f"http://127.0.0.1:{unused_tcp_port}", collection="passages", dimension=4)
+    index = QdrantIndex(Server(f"http://127.0.0.1:{unused_tcp_port}"), collection="passages", dimension=4)
     with pytest.raises(IndexUnavailable):
         await index.check()
     await index.close()
