@@ -14,13 +14,15 @@ import math
 import statistics
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from little_monster.db.base import new_id
-from little_monster.db.models.user_documents import FileType
+from little_monster.db.models.user_documents import FileType, UserDocument
 from little_monster.db.repositories import document_chunks, user_documents
+from little_monster.db.repositories.document_chunks import NewChunk
 from little_monster.pipelines.stages.chunk import chunk
 from little_monster.pipelines.stages.embed import embed_batches, embedded_text
 from little_monster.pipelines.stages.parse import parse
@@ -36,7 +38,9 @@ TOP = 10
 async def measure(shelf: Shelf, folder: Path) -> dict[str, Any]:
     """Store a corpus as the documents of a new user, ask all queries, and return the scores."""
     owner = await shelf.new_user()
-    names = {await add(shelf, owner, row): str(row["_id"]) for row in _lines(folder / "corpus.jsonl")}
+    stored = [(str(row["_id"]), await store(shelf, owner, row)) for row in _lines(folder / "corpus.jsonl")]
+    await index(shelf, [document for _, document in stored])
+    names = {document.row.id: name for name, document in stored}
     judged = _judgements(folder / "qrels.tsv")
     ndcg, recall = [], []
     for query in _lines(folder / "queries.jsonl"):
@@ -55,14 +59,22 @@ async def measure(shelf: Shelf, folder: Path) -> dict[str, Any]:
     }
 
 
-async def add(shelf: Shelf, owner: UUID, row: Mapping[str, Any]) -> UUID:
-    """Store one document as its upload as a text file does, and return its id."""
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A document in the database, and its passages."""
+
+    row: UserDocument
+    passages: list[NewChunk]
+
+
+async def store(shelf: Shelf, owner: UUID, row: Mapping[str, Any]) -> Stored:
+    """Store one document and its passages, as the upload of a text file does."""
     text = "\n\n".join(part for part in (row.get("title", ""), row["text"]) if part.strip()) or "."
     info = await shelf.embedder.describe()
     parsed = parse(text.encode(), FileType.TXT, max_pages=1)
     chunks = chunk(parsed, load_counter(info.source), chunk_size(info.max_tokens))
     document_id = new_id()
-    new = rows(document_id, chunks, info.model)
+    passages = rows(document_id, chunks, info.model)
     async with shelf.database.session(owner) as session:
         document = await user_documents.create(
             session,
@@ -74,11 +86,17 @@ async def add(shelf: Shelf, owner: UUID, row: Mapping[str, Any]) -> UUID:
             file_size=len(text.encode()),
             content_hash=hashlib.sha256(text.encode()).hexdigest(),
         )
-        await document_chunks.replace_all(session, user_id=owner, document_id=document_id, chunks=new)
-    texts = [embedded_text(one.headings, one.content) for one in new]
+        await document_chunks.replace_all(session, user_id=owner, document_id=document_id, chunks=passages)
+    return Stored(document, passages)
+
+
+async def index(shelf: Shelf, stored: Sequence[Stored]) -> None:
+    """Embed and index all passages; batches go over the bounds of documents, which changes no vector."""
+    passages = [(document.row, passage) for document in stored for passage in document.passages]
+    texts = [embedded_text(passage.headings, passage.content) for _, passage in passages]
     async for first, vectors in embed_batches(shelf.embedder, texts):
-        await shelf.index.upsert(points(document, new[first : first + len(vectors)], vectors))
-    return document_id
+        batch = zip(passages[first : first + len(vectors)], vectors, strict=True)
+        await shelf.index.upsert([points(row, [one], [vector])[0] for (row, one), vector in batch])
 
 
 def ndcg_at(top: int, found: Sequence[str], relevant: Mapping[str, int]) -> float:
