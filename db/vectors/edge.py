@@ -145,7 +145,7 @@ class _Ranker:
         return await _in_thread(lambda: (self._by_vector(query, limit), self._by_terms(query, limit)))
 
     async def vectors(self, ids: Sequence[UUID]) -> list[Sequence[float]]:
-        points = await _in_thread(lambda: self._shard.retrieve([*ids], with_vector=[DENSE]))
+        points = await _in_thread(lambda: self._shard.retrieve([*ids], False, [DENSE]))
         return [point.vector[DENSE] for point in points]
 
     def _by_vector(self, query: Query, limit: int) -> list[Hit]:

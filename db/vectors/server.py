@@ -6,17 +6,26 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 from uuid import UUID
 
+from grpc import RpcError, StatusCode
 from qdrant_client import AsyncQdrantClient, models
+from qdrant_client.common.client_exceptions import QdrantException
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
 from little_monster.db.errors import DimensionMismatch, IncompatibleIndex, IndexUnavailable
 from little_monster.db.vectors import hybrid
+from little_monster.db.vectors.connection import Server, connect
 from little_monster.db.vectors.index import EVERYTHING, Hit, Point, Query, SearchFilter, SparseVector
+from little_monster.db.vectors.layout import (
+    MAX_BATCH,
+    Layout,
+    add_indexes,
+    create_collection,
+    search_params,
+)
 from little_monster.db.vectors.payload import (
     CREATED,
     DENSE,
     DOCUMENT,
-    KEYWORDS,
     OWNER,
     SPARSE,
     check_dimension,
@@ -27,7 +36,8 @@ from little_monster.db.vectors.payload import (
 )
 from little_monster.db.vectors.stored import StoredPoint, behind, to_stored
 
-_BATCH = 256
+PLAIN = Layout()
+
 _CONFLICT = 409
 
 
@@ -35,21 +45,19 @@ class QdrantIndex:
     """A `VectorIndex` in one collection for all owners, or behind the alias of that name.
 
     Args:
-        server: URL of the server, or a client, which `close` closes too.
-        api_key: for the URL.
+        server: where the server is, or a client, which `close` closes too.
         collection: name of the collection or alias; a missing collection is made by the first call.
         dimension: numbers in a vector.
+        layout: how a missing collection is made.
     """
 
     def __init__(
-        self, server: str | AsyncQdrantClient, *, api_key: str | None = None, collection: str, dimension: int
+        self, server: Server | AsyncQdrantClient, *, collection: str, dimension: int, layout: Layout = PLAIN
     ) -> None:
-        if isinstance(server, str):
-            # The check would ask the server, in a blocking way, before anything else.
-            server = AsyncQdrantClient(url=server, api_key=api_key, check_compatibility=False)
-        self._client = server
+        self._client = connect(server) if isinstance(server, Server) else server
         self._collection = collection
         self._dimension = dimension
+        self._layout = layout
         self._known = False
         self._making = asyncio.Lock()
 
@@ -62,8 +70,8 @@ class QdrantIndex:
             for point in points
         ]
         async with self._ready() as client:
-            for start in range(0, len(rows), _BATCH):
-                await client.upsert(self._collection, rows[start : start + _BATCH], wait=True)
+            for start in range(0, len(rows), MAX_BATCH):
+                await client.upsert(self._collection, rows[start : start + MAX_BATCH], wait=True)
 
     async def search(
         self, owner: UUID, query: Query, *, limit: int, where: SearchFilter = EVERYTHING
@@ -72,7 +80,7 @@ class QdrantIndex:
         if query.vector is not None:
             check_dimension(query.vector, self._dimension)
         async with self._ready() as client:
-            ranker = _Ranker(client, self._collection, owner, where)
+            ranker = _Ranker(client, self._collection, owner, where, search_params(self._layout))
             return await hybrid.search(ranker, query, limit=limit)
 
     async def set_payload(self, owner: UUID, document_id: UUID, values: Mapping[str, Any]) -> None:
@@ -162,12 +170,17 @@ class QdrantIndex:
 
     @asynccontextmanager
     async def _ready(self) -> AsyncIterator[AsyncQdrantClient]:
-        async with _translated():
-            async with self._making:
-                if not self._known:
-                    await self._make()
-                    self._known = True
-            yield self._client
+        try:
+            async with _translated():
+                async with self._making:
+                    if not self._known:
+                        await self._make()
+                        self._known = True
+                yield self._client
+        except IndexUnavailable:
+            # The server may come back without the collection.
+            self._known = False
+            raise
 
     async def _make(self) -> None:
         if not await self._client.collection_exists(self._collection) and not await self._is_alias():
@@ -181,27 +194,17 @@ class QdrantIndex:
                 f"the collection {self._collection} has vectors of {dense.size} numbers, "
                 f"and the embedding model makes {self._dimension}"
             )
+        await add_indexes(self._client, self._collection)
 
     async def _create(self) -> None:
         try:
-            await self._client.create_collection(
-                self._collection,
-                vectors_config={
-                    DENSE: models.VectorParams(size=self._dimension, distance=models.Distance.COSINE)
-                },
-                sparse_vectors_config={SPARSE: models.SparseVectorParams(modifier=models.Modifier.IDF)},
-                # Every search is one tenant's: a graph for each of them, and none over all.
-                hnsw_config=models.HnswConfigDiff(m=0, payload_m=16),
-            )
+            await create_collection(self._client, self._collection, self._dimension, self._layout)
         except UnexpectedResponse as error:
             if error.status_code != _CONFLICT:  # Another process made it meanwhile.
                 raise
-        for key in KEYWORDS:
-            schema = models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=key == OWNER)
-            await self._client.create_payload_index(self._collection, key, schema, wait=True)
-        await self._client.create_payload_index(
-            self._collection, CREATED, models.PayloadSchemaType.DATETIME, wait=True
-        )
+        except RpcError as error:
+            if error.code() != StatusCode.ALREADY_EXISTS:
+                raise
 
     async def _is_alias(self) -> bool:
         aliases = (await self._client.get_aliases()).aliases
@@ -211,13 +214,21 @@ class QdrantIndex:
 class _Ranker:
     """See `hybrid.Ranker`."""
 
-    def __init__(self, client: AsyncQdrantClient, collection: str, owner: UUID, where: SearchFilter) -> None:
-        self._client, self._collection = client, collection
+    def __init__(
+        self,
+        client: AsyncQdrantClient,
+        collection: str,
+        owner: UUID,
+        where: SearchFilter,
+        params: models.SearchParams | None,
+    ) -> None:
+        self._client, self._collection, self._params = client, collection, params
         self._points, self._rarity = _of(owner, where), _rarity(owner)
 
     async def nearest(self, query: Query, limit: int) -> tuple[list[Hit], list[Hit]]:
-        by_vector = [] if query.vector is None else [self._request([*query.vector], DENSE, limit)]
-        by_terms = []
+        by_vector, by_terms = [], []
+        if query.vector is not None:
+            by_vector = [self._request([*query.vector], DENSE, limit, self._params)]
         if query.sparse.indices:
             by_terms = [self._request(_sparse(query.sparse), SPARSE, limit, self._rarity)]
         requests = [*by_vector, *by_terms]
@@ -238,7 +249,7 @@ class _Ranker:
         query: list[float] | models.SparseVector,
         using: str,
         limit: int,
-        params: models.SearchParams | None = None,
+        params: models.SearchParams | None,
     ) -> models.QueryRequest:
         return models.QueryRequest(
             query=query, using=using, filter=self._points, limit=limit, with_payload=True, params=params
@@ -275,5 +286,5 @@ def _rarity(owner: UUID) -> models.SearchParams:
 async def _translated() -> AsyncIterator[None]:
     try:
         yield
-    except (ResponseHandlingException, UnexpectedResponse) as error:
+    except (QdrantException, ResponseHandlingException, UnexpectedResponse, RpcError) as error:
         raise IndexUnavailable(f"Qdrant: {error}") from error

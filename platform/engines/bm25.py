@@ -18,8 +18,8 @@ from little_monster.db.vectors.index import SparseVector
 
 # What is usual for most collections.
 _K1, _B = 1.2, 0.75
-# Terms of a passage that counts as neither short nor long: some 130 tokens without the empty words, half of what
-# a model of 256 reads. A true mean would change with each document, and with it the weights of all others.
+# Terms of a passage that counts as neither short nor long: some 130 tokens without the empty words, half of
+# what a model of 256 reads. A true mean would change with each document, and with it all other weights.
 _AVERAGE_TERMS = 64
 
 _WORD = re.compile(r"[^\W_]+")
