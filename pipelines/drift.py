@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 from uuid import UUID
 
-from little_monster.db.models.index_outbox import ChangeKind
 from little_monster.db.models.user_documents import EmbeddingStatus
 from little_monster.db.repositories import document_chunks, drift, index_outbox
 from little_monster.db.repositories.drift import KnownChunk
@@ -88,7 +87,7 @@ async def have_written(database: Database, documents: set[tuple[UUID, UUID]]) ->
         by_owner[owner].append(document_id)
     async with database.session(None) as session:
         for owner, document_ids in by_owner.items():
-            await index_outbox.add(session, ChangeKind.CHECK_DOCUMENT, owner, document_ids)
+            await index_outbox.add_checks(session, owner, document_ids)
 
 
 async def _compared(

@@ -6,6 +6,7 @@ Nothing of a passage leaves the cluster's memory but its vector.
 """
 
 import asyncio
+import os
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -136,6 +137,8 @@ class _Model:
     def __init__(self, source: str, device: str | None, batch: int) -> None:
         from little_monster.platform.engines.sentence_transformer import SentenceTransformerEngine
 
+        # Whoever waits for an answer goes first.
+        os.nice(10)
         self._engine = SentenceTransformerEngine(source, device=device, batch_size=batch)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:

@@ -39,7 +39,7 @@ from little_monster.platform.engines.pinned import PinnedEmbedder
 from little_monster.platform.engines.protocols import EmbedderInfo
 from little_monster.platform.errors import ConfigurationError, LittleMonsterError
 from little_monster.platform.services.collections import MAX_AGE_S, OpenCollection, Shelf, new_collection
-from little_monster.platform.services.reembedding import KIND, Action, Change
+from little_monster.platform.services.vector_index import KIND, Action, Change
 
 __all__ = ["KIND", "ReembedParts", "run_job"]
 

@@ -23,7 +23,7 @@ from little_monster.pipelines.reembed import ReembedParts
 from little_monster.platform.engines.fakes import FakeEmbedder
 from little_monster.platform.engines.protocols import EmbedderInfo
 from little_monster.platform.errors import ConfigurationError
-from little_monster.platform.services.reembedding import Action, Change
+from little_monster.platform.services.vector_index import Action, Change
 from tests.fixtures.shelves import Ground, House, open_ground, open_house
 
 pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning")
