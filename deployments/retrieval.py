@@ -10,10 +10,13 @@ from ray.serve.deployment import Application
 from ray.serve.handle import DeploymentHandle
 
 from little_monster.db.vectors.collections import Collections, EdgeCollections, QdrantCollections
+from little_monster.db.vectors.connection import Server
 from little_monster.db.vectors.index import IndexCall, VectorIndex
+from little_monster.db.vectors.layout import Layout
 from little_monster.db.vectors.server import QdrantIndex
 from little_monster.deployments import handles
 from little_monster.deployments.replica_logs import setup_replica_logs
+from little_monster.platform.engines.cross_encoder import CrossEncoderReranker
 from little_monster.platform.engines.protocols import Passage, SearchOptions
 from little_monster.platform.resources import open_database
 from little_monster.platform.services.collections import Shelf
@@ -30,6 +33,8 @@ class Retrieval:
         settings = load_settings()
         setup_replica_logs(settings.telemetry)
         self._database = open_database(settings)
+        reranker = settings.search.reranker
+        self._reranker = CrossEncoderReranker(reranker) if reranker else None
         self._shelf = Shelf(
             self._database,
             open_collections(settings),
@@ -57,6 +62,7 @@ class Retrieval:
             limit=limit,
             document_ids=document_ids,
             options=options,
+            reranker=self._reranker,
         )
 
     async def on_index(self, method: IndexCall, args: Sequence[Any]) -> Any:
@@ -85,9 +91,16 @@ def open_collections(settings: Settings) -> Collections:
     """Open the Qdrant server that the settings name, else Qdrant Edge in the data folder."""
     qdrant = settings.qdrant
     if qdrant.url:
-        url, key = qdrant.url, qdrant.api_key.get_secret_value() if qdrant.api_key else None
+        server = Server(
+            qdrant.url,
+            api_key=qdrant.api_key.get_secret_value() if qdrant.api_key else None,
+            grpc_port=qdrant.grpc_port,
+            ca_certificate=qdrant.ca_certificate,
+            timeout_s=qdrant.timeout_s,
+        )
+        layout = Layout(qdrant.on_disk, qdrant.quantization)
         return QdrantCollections(
-            lambda name, dimension: QdrantIndex(url, api_key=key, collection=name, dimension=dimension)
+            lambda name, dimension: QdrantIndex(server, collection=name, dimension=dimension, layout=layout)
         )
     return EdgeCollections(settings.data_dir / "qdrant")
 

@@ -11,8 +11,8 @@ from uuid import UUID
 import qdrant_edge as qdrant
 
 from little_monster.db.errors import DimensionMismatch, IncompatibleIndex, IndexUnavailable
-from little_monster.db.vectors.fusion import DEPTH, fuse
-from little_monster.db.vectors.index import EVERYTHING, Hit, Point, Query, SearchFilter
+from little_monster.db.vectors import hybrid
+from little_monster.db.vectors.index import EVERYTHING, Hit, Point, Query, SearchFilter, SparseVector
 from little_monster.db.vectors.payload import (
     CREATED,
     DENSE,
@@ -58,11 +58,9 @@ class EdgeIndex:
         self, owner: UUID, query: Query, *, limit: int, where: SearchFilter = EVERYTHING
     ) -> list[Hit]:
         """See `VectorIndex.search`."""
-        requests = self._requests(owner, query, where, max(limit, DEPTH))
-        shard = await self._open()
-        rankings = await _in_thread(lambda: [shard.query(request) for request in requests])
-        hits = [[to_hit(one.id, one.score, one.payload) for one in ranking] for ranking in rankings]
-        return fuse(hits, limit=limit)
+        if query.vector is not None:
+            check_dimension(query.vector, self._dimension)
+        return await hybrid.search(_Ranker(await self._open(), owner, where), query, limit=limit)
 
     async def set_payload(self, owner: UUID, document_id: UUID, values: Mapping[str, Any]) -> None:
         """See `VectorIndex.set_payload`."""
@@ -124,22 +122,6 @@ class EdgeIndex:
             if shard is not None:
                 await _in_thread(lambda: (shard.flush(), shard.close()))
 
-    def _requests(self, owner: UUID, query: Query, where: SearchFilter, limit: int) -> list[Any]:
-        points, requests = _of(owner, where), []
-        if query.vector is not None:
-            check_dimension(query.vector, self._dimension)
-            nearest = qdrant.Query.Nearest([*query.vector], using=DENSE)
-            requests.append(qdrant.QueryRequest(limit, query=nearest, filter=points, with_payload=True))
-        if query.sparse.indices:
-            terms = qdrant.SparseVector([*query.sparse.indices], [*query.sparse.values])
-            nearest = qdrant.Query.Nearest(terms, using=SPARSE)
-            requests.append(
-                qdrant.QueryRequest(
-                    limit, query=nearest, filter=points, with_payload=True, params=_rarity(owner)
-                )
-            )
-        return requests
-
     async def _open(self) -> Any:
         if self._shard is None:
             async with self._opening:
@@ -153,11 +135,45 @@ class EdgeIndex:
             await _in_thread(lambda: shard.update(operation))
 
 
+class _Ranker:
+    """See `hybrid.Ranker`."""
+
+    def __init__(self, shard: Any, owner: UUID, where: SearchFilter) -> None:
+        self._shard, self._points, self._rarity = shard, _of(owner, where), _rarity(owner)
+
+    async def nearest(self, query: Query, limit: int) -> tuple[list[Hit], list[Hit]]:
+        return await _in_thread(lambda: (self._by_vector(query, limit), self._by_terms(query, limit)))
+
+    async def vectors(self, ids: Sequence[UUID]) -> list[Sequence[float]]:
+        points = await _in_thread(lambda: self._shard.retrieve([*ids], False, [DENSE]))
+        return [point.vector[DENSE] for point in points]
+
+    def _by_vector(self, query: Query, limit: int) -> list[Hit]:
+        if query.vector is None:
+            return []
+        return self._query(qdrant.Query.Nearest([*query.vector], using=DENSE), limit)
+
+    def _by_terms(self, query: Query, limit: int) -> list[Hit]:
+        if not query.sparse.indices:
+            return []
+        return self._query(qdrant.Query.Nearest(_sparse(query.sparse), using=SPARSE), limit, self._rarity)
+
+    def _query(self, nearest: Any, limit: int, params: Any = None) -> list[Hit]:
+        request = qdrant.QueryRequest(
+            limit, query=nearest, filter=self._points, with_payload=True, params=params
+        )
+        return [to_hit(one.id, one.score, one.payload) for one in self._shard.query(request)]
+
+
 def _vectors(point: Point) -> dict[str, Any]:
     vectors: dict[str, Any] = {DENSE: [*point.vector]}
     if point.sparse.indices:
-        vectors[SPARSE] = qdrant.SparseVector([*point.sparse.indices], [*point.sparse.values])
+        vectors[SPARSE] = _sparse(point.sparse)
     return vectors
+
+
+def _sparse(terms: SparseVector) -> Any:
+    return qdrant.SparseVector([*terms.indices], [*terms.values])
 
 
 def _open_shard(path: Path, dimension: int) -> Any:

@@ -3,20 +3,29 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
+from grpc import RpcError, StatusCode
 from qdrant_client import AsyncQdrantClient, models
+from qdrant_client.common.client_exceptions import QdrantException
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
 from little_monster.db.errors import DimensionMismatch, IncompatibleIndex, IndexUnavailable
-from little_monster.db.vectors.fusion import DEPTH, fuse
+from little_monster.db.vectors import hybrid
+from little_monster.db.vectors.connection import Server, connect
 from little_monster.db.vectors.index import EVERYTHING, Hit, Point, Query, SearchFilter, SparseVector
+from little_monster.db.vectors.layout import (
+    MAX_BATCH,
+    Layout,
+    add_indexes,
+    create_collection,
+    search_params,
+)
 from little_monster.db.vectors.payload import (
     CREATED,
     DENSE,
     DOCUMENT,
-    KEYWORDS,
     OWNER,
     SPARSE,
     check_dimension,
@@ -27,7 +36,8 @@ from little_monster.db.vectors.payload import (
 )
 from little_monster.db.vectors.stored import StoredPoint, behind, to_stored
 
-_BATCH = 256
+PLAIN = Layout()
+
 _CONFLICT = 409
 
 
@@ -35,21 +45,19 @@ class QdrantIndex:
     """A `VectorIndex` in one collection for all owners, or behind the alias of that name.
 
     Args:
-        server: URL of the server, or a client, which `close` closes too.
-        api_key: for the URL.
+        server: where the server is, or a client, which `close` closes too.
         collection: name of the collection or alias; a missing collection is made by the first call.
         dimension: numbers in a vector.
+        layout: how a missing collection is made.
     """
 
     def __init__(
-        self, server: str | AsyncQdrantClient, *, api_key: str | None = None, collection: str, dimension: int
+        self, server: Server | AsyncQdrantClient, *, collection: str, dimension: int, layout: Layout = PLAIN
     ) -> None:
-        if isinstance(server, str):
-            # The check would ask the server, in a blocking way, before anything else.
-            server = AsyncQdrantClient(url=server, api_key=api_key, check_compatibility=False)
-        self._client = server
+        self._client = connect(server) if isinstance(server, Server) else server
         self._collection = collection
         self._dimension = dimension
+        self._layout = layout
         self._known = False
         self._making = asyncio.Lock()
 
@@ -62,18 +70,18 @@ class QdrantIndex:
             for point in points
         ]
         async with self._ready() as client:
-            for start in range(0, len(rows), _BATCH):
-                await client.upsert(self._collection, rows[start : start + _BATCH], wait=True)
+            for start in range(0, len(rows), MAX_BATCH):
+                await client.upsert(self._collection, rows[start : start + MAX_BATCH], wait=True)
 
     async def search(
         self, owner: UUID, query: Query, *, limit: int, where: SearchFilter = EVERYTHING
     ) -> list[Hit]:
         """See `VectorIndex.search`."""
-        requests = self._requests(owner, query, where, max(limit, DEPTH))
+        if query.vector is not None:
+            check_dimension(query.vector, self._dimension)
         async with self._ready() as client:
-            rankings = await client.query_batch_points(self._collection, requests) if requests else []
-        hits = [[to_hit(one.id, one.score, one.payload) for one in ranking.points] for ranking in rankings]
-        return fuse(hits, limit=limit)
+            ranker = _Ranker(client, self._collection, owner, where, search_params(self._layout))
+            return await hybrid.search(ranker, query, limit=limit)
 
     async def set_payload(self, owner: UUID, document_id: UUID, values: Mapping[str, Any]) -> None:
         """See `VectorIndex.set_payload`."""
@@ -155,30 +163,6 @@ class QdrantIndex:
         """Close the client."""
         await self._client.close()
 
-    def _requests(
-        self, owner: UUID, query: Query, where: SearchFilter, limit: int
-    ) -> list[models.QueryRequest]:
-        points, requests = _of(owner, where), []
-        if query.vector is not None:
-            check_dimension(query.vector, self._dimension)
-            requests.append(
-                models.QueryRequest(
-                    query=[*query.vector], using=DENSE, filter=points, limit=limit, with_payload=True
-                )
-            )
-        if query.sparse.indices:
-            requests.append(
-                models.QueryRequest(
-                    query=_sparse(query.sparse),
-                    using=SPARSE,
-                    filter=points,
-                    limit=limit,
-                    with_payload=True,
-                    params=_rarity(owner),
-                )
-            )
-        return requests
-
     async def _delete(self, points: models.Filter) -> None:
         selector = models.FilterSelector(filter=points)
         async with self._ready() as client:
@@ -186,12 +170,17 @@ class QdrantIndex:
 
     @asynccontextmanager
     async def _ready(self) -> AsyncIterator[AsyncQdrantClient]:
-        async with _translated():
-            async with self._making:
-                if not self._known:
-                    await self._make()
-                    self._known = True
-            yield self._client
+        try:
+            async with _translated():
+                async with self._making:
+                    if not self._known:
+                        await self._make()
+                        self._known = True
+                yield self._client
+        except IndexUnavailable:
+            # The server may come back without the collection.
+            self._known = False
+            raise
 
     async def _make(self) -> None:
         if not await self._client.collection_exists(self._collection) and not await self._is_alias():
@@ -205,31 +194,66 @@ class QdrantIndex:
                 f"the collection {self._collection} has vectors of {dense.size} numbers, "
                 f"and the embedding model makes {self._dimension}"
             )
+        await add_indexes(self._client, self._collection)
 
     async def _create(self) -> None:
         try:
-            await self._client.create_collection(
-                self._collection,
-                vectors_config={
-                    DENSE: models.VectorParams(size=self._dimension, distance=models.Distance.COSINE)
-                },
-                sparse_vectors_config={SPARSE: models.SparseVectorParams(modifier=models.Modifier.IDF)},
-                # Every search is one tenant's: a graph for each of them, and none over all.
-                hnsw_config=models.HnswConfigDiff(m=0, payload_m=16),
-            )
+            await create_collection(self._client, self._collection, self._dimension, self._layout)
         except UnexpectedResponse as error:
             if error.status_code != _CONFLICT:  # Another process made it meanwhile.
                 raise
-        for key in KEYWORDS:
-            schema = models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=key == OWNER)
-            await self._client.create_payload_index(self._collection, key, schema, wait=True)
-        await self._client.create_payload_index(
-            self._collection, CREATED, models.PayloadSchemaType.DATETIME, wait=True
-        )
+        except RpcError as error:
+            if error.code() != StatusCode.ALREADY_EXISTS:
+                raise
 
     async def _is_alias(self) -> bool:
         aliases = (await self._client.get_aliases()).aliases
         return any(alias.alias_name == self._collection for alias in aliases)
+
+
+class _Ranker:
+    """See `hybrid.Ranker`."""
+
+    def __init__(
+        self,
+        client: AsyncQdrantClient,
+        collection: str,
+        owner: UUID,
+        where: SearchFilter,
+        params: models.SearchParams | None,
+    ) -> None:
+        self._client, self._collection, self._params = client, collection, params
+        self._points, self._rarity = _of(owner, where), _rarity(owner)
+
+    async def nearest(self, query: Query, limit: int) -> tuple[list[Hit], list[Hit]]:
+        by_vector, by_terms = [], []
+        if query.vector is not None:
+            by_vector = [self._request([*query.vector], DENSE, limit, self._params)]
+        if query.sparse.indices:
+            by_terms = [self._request(_sparse(query.sparse), SPARSE, limit, self._rarity)]
+        requests = [*by_vector, *by_terms]
+        answers = await self._client.query_batch_points(self._collection, requests) if requests else []
+        found = [[to_hit(one.id, one.score, one.payload) for one in answer.points] for answer in answers]
+        return (found[0] if by_vector else []), (found[-1] if by_terms else [])
+
+    async def vectors(self, ids: Sequence[UUID]) -> list[Sequence[float]]:
+        names = [str(point_id) for point_id in ids]
+        points = await self._client.retrieve(
+            self._collection, names, with_payload=False, with_vectors=[DENSE]
+        )
+        named = [point.vector for point in points if isinstance(point.vector, dict)]
+        return [cast("list[float]", vectors[DENSE]) for vectors in named]
+
+    def _request(
+        self,
+        query: list[float] | models.SparseVector,
+        using: str,
+        limit: int,
+        params: models.SearchParams | None,
+    ) -> models.QueryRequest:
+        return models.QueryRequest(
+            query=query, using=using, filter=self._points, limit=limit, with_payload=True, params=params
+        )
 
 
 def _vectors(point: Point) -> dict[str, Any]:
@@ -262,5 +286,5 @@ def _rarity(owner: UUID) -> models.SearchParams:
 async def _translated() -> AsyncIterator[None]:
     try:
         yield
-    except (ResponseHandlingException, UnexpectedResponse) as error:
+    except (QdrantException, ResponseHandlingException, UnexpectedResponse, RpcError) as error:
         raise IndexUnavailable(f"Qdrant: {error}") from error

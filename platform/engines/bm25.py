@@ -16,11 +16,11 @@ import Stemmer
 
 from little_monster.db.vectors.index import SparseVector
 
-# What Robertson and others name as good for most collections.
+# What is usual for most collections.
 _K1, _B = 1.2, 0.75
-# Words of a passage that counts as neither short nor long. A true mean would change with each document, and
-# with it the weights of all others.
-_AVERAGE_TERMS = 128
+# Terms of a passage that counts as neither short nor long: some 130 tokens without the empty words, half of
+# what a model of 256 reads. A true mean would change with each document, and with it all other weights.
+_AVERAGE_TERMS = 64
 
 _WORD = re.compile(r"[^\W_]+")
 _SCRIPT_WITHOUT_SPACES = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]")
@@ -36,34 +36,47 @@ _EMPTY_WORDS = """
 """
 _EMPTY = frozenset(_EMPTY_WORDS.split())
 
+Term = tuple[int, int, str]
+"""Where a term stands in a text (start, end), and the term."""
+
 
 def encode(text: str) -> SparseVector:
     """Return the terms of a text with their saturated frequencies."""
-    counts = Counter(_ids(text))
+    counts = _counts(text)
     length = _K1 * (1 - _B + _B * counts.total() / _AVERAGE_TERMS)
     weights = (count * (_K1 + 1) / (count + length) for count in counts.values())
     return SparseVector(tuple(counts), tuple(weights))
 
 
 def encode_query(text: str) -> SparseVector:
-    """Return the terms of a query, each once for every time that it is asked for."""
-    counts = Counter(_ids(text))
+    """Return the terms of a query, each as often as it is asked for."""
+    counts = _counts(text)
     return SparseVector(tuple(counts), tuple(map(float, counts.values())))
 
 
-def _ids(text: str) -> Iterator[int]:
-    for match in _WORD.finditer(text.casefold()):
-        for term in terms(match.group()):
-            yield crc32(term.encode())
+def terms(text: str) -> Iterator[Term]:
+    """Yield the terms of a text in order. A script without spaces gives every pair of characters."""
+    for match in _WORD.finditer(text):
+        word, start = match.group(), match.start()
+        if not _SCRIPT_WITHOUT_SPACES.search(word):
+            stem = _stem(word)
+            if stem:
+                yield start, match.end(), stem
+        else:
+            for at in range(max(len(word) - 1, 1)):
+                pair = word[at : at + 2]
+                yield start + at, start + at + len(pair), pair.casefold()
+
+
+def _counts(text: str) -> Counter[int]:
+    return Counter(crc32(term.encode()) for _, _, term in terms(text))
 
 
 @lru_cache(maxsize=50_000)
-def terms(word: str) -> tuple[str, ...]:
-    """Return the terms of a word in lower case: its stem, none of an empty word, and of a script without
-    spaces each pair of characters."""
-    if _SCRIPT_WITHOUT_SPACES.search(word):
-        return tuple(word[at : at + 2] for at in range(max(len(word) - 1, 1)))
-    return () if word in _EMPTY else (_stemmer().stemWord(word),)
+def _stem(word: str) -> str:
+    """Return the stem of a word, nothing of an empty one."""
+    word = word.casefold()
+    return "" if word in _EMPTY else str(_stemmer().stemWord(word))
 
 
 @lru_cache(maxsize=1)

@@ -143,6 +143,14 @@ class SearchOptions:
 PLAIN = SearchOptions()
 
 
+class Reranker(Protocol):
+    """Reads a query and each of some texts together, which is slower and more exact than a search."""
+
+    async def score(self, query: str, texts: Sequence[str]) -> list[float]:
+        """Return how well each text answers the query, 0 to 1, in order."""
+        ...
+
+
 class Retriever(Protocol):
     """Finds passages of one owner, and nobody else's."""
 

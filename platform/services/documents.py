@@ -19,7 +19,7 @@ from little_monster.db.repositories import document_chunks, jobs, user_documents
 from little_monster.db.repositories.rows import change
 from little_monster.db.repositories.user_documents import DocumentFilter, DocumentOrder, Listed
 from little_monster.db.session import Database, Session
-from little_monster.platform.engines.protocols import Passage
+from little_monster.platform.engines.protocols import Passage, SearchOptions
 from little_monster.platform.errors import NotFound
 from little_monster.platform.resources import Resources
 
@@ -201,7 +201,13 @@ async def delete_document(
 
 
 async def search_documents(
-    resources: Resources, owner: UUID, query: str, *, limit: int, document_ids: Sequence[UUID]
+    resources: Resources,
+    owner: UUID,
+    query: str,
+    *,
+    limit: int,
+    document_ids: Sequence[UUID],
+    options: SearchOptions,
 ) -> list[Passage]:
     """Return at most `limit` passages, best first.
 
@@ -212,7 +218,9 @@ async def search_documents(
     if document_ids:
         async with resources.database.session(owner) as session:
             await require_documents(session, document_ids)
-    return await resources.retriever.search(owner, query, limit=limit, document_ids=document_ids)
+    return await resources.retriever.search(
+        owner, query, limit=limit, document_ids=document_ids, options=options
+    )
 
 
 async def require_documents(session: Session, document_ids: Sequence[UUID]) -> None:

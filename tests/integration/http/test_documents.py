@@ -375,7 +375,7 @@ async def test_search_finds_passages_of_the_user(
         hidden = await client.post(f"{DOCUMENTS}/search", json=body, headers=bob.headers)
         assert (hidden.status_code, hidden.json()["code"]) == (404, "document_not_found")
         empty = await client.post(f"{DOCUMENTS}/search", json={"query": "cells"}, headers=bob.headers)
-        assert empty.json() == {"items": []}
+        assert empty.json() == {"items": [], "next_offset": None}
 
 
 @pytest.mark.parametrize(
