@@ -18,6 +18,7 @@ from little_monster.deployments import embedding, handles, moderation, retrieval
 from little_monster.deployments.autoscaling import DEPTH
 from little_monster.deployments.options import JobsOptions, parse_jobs_options
 from little_monster.deployments.replica_logs import setup_replica_logs
+from little_monster.pipelines.fill import FillOptions, RayFill
 from little_monster.pipelines.ingest import IngestParts
 from little_monster.pipelines.tasks import RayReader, ReaderOptions
 from little_monster.pipelines.worker import WorkerParts, new_consumer
@@ -73,7 +74,11 @@ class Jobs:
             RayReader(ReaderOptions(cpus=options.reader_cpus)),
             settings.upload.max_pages,
         )
-        return WorkerParts(settings, ingest, handles.moderator(await _handle(moderation.NAME)), redis, shelf)
+        moderator = handles.moderator(await _handle(moderation.NAME))
+        fill = RayFill(
+            FillOptions(actors=options.fill_actors, cpus=options.fill_cpus, gpus=options.fill_gpus)
+        )
+        return WorkerParts(settings, ingest, moderator, redis, shelf, fill)
 
     async def check_health(self) -> None:
         """Raise what ended the work; Serve then starts another replica."""

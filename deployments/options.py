@@ -155,6 +155,12 @@ class JobsOptions(_Options):
     """Jobs that one replica works on at once."""
     reader_cpus: float = Field(0.5, ge=0)
     """CPUs that Ray reserves for reading one document."""
+    fill_actors: int = Field(1, ge=1)
+    """Processes at most that fill a new collection of the vector index, each with the model loaded."""
+    fill_cpus: float = Field(0.5, ge=0)
+    """CPUs that Ray reserves for each of them."""
+    fill_gpus: float = Field(0.0, ge=0)
+    """GPUs that Ray reserves for each of them."""
     grace_s: float = Field(20.0, ge=0)
     """Seconds that running jobs have to end when their replica stops, before they go back to the queue."""
 

@@ -21,7 +21,8 @@ class ChangeKind(StrEnum):
 
 class IndexChange(Created, Base):
     """One change, which triggers write in the transaction that makes it necessary. It outlives what it is
-    about, so that nothing refers to it; `key` is where the storage has the document's file. `next_at` is when
+    about, so that nothing refers to it; `key` is where the storage has the file of a
+    document that is deleted. `next_at` is when
     it is tried next.
     """
 

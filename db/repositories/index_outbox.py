@@ -1,8 +1,7 @@
 """What has still to be changed in the vector index and the file storage; for nobody's session alone."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy import delete, func, insert, select, update
@@ -14,14 +13,8 @@ from little_monster.db.session import Session
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 15.0
 """Seconds until a change that failed is tried again: twice as many each time, up to the second number."""
 
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """How many changes wait, and since when the oldest does; deletions that are made and only watched, as
-    somebody might still have been writing, do not count."""
-
-    count: int
-    oldest: datetime | None
+DRIFT = "drift"
+"""The key of a change that no trigger noted."""
 
 
 async def take(session: Session, *, limit: int) -> Rows[IndexChange]:
@@ -54,23 +47,31 @@ async def repeat(session: Session, ids: Sequence[int], after: timedelta) -> None
     await changed(session, query.values(next_at=func.now() + after, attempts=0))
 
 
-async def add(session: Session, kind: ChangeKind, user_id: UUID, document_ids: Sequence[UUID]) -> None:
-    """Note a change of the same kind for some documents of a user."""
-    rows = [{"kind": kind.value, "user_id": user_id, "document_id": one} for one in document_ids]
+async def add_checks(session: Session, user_id: UUID, document_ids: Sequence[UUID]) -> None:
+    """Have the points of some documents of a user looked at, as they differ from what they should be."""
+    check = {"kind": ChangeKind.CHECK_DOCUMENT.value, "user_id": user_id, "key": DRIFT}
+    rows = [{**check, "document_id": one} for one in document_ids]
     if rows:
         await session.execute(insert(IndexChange), rows)
 
 
 async def about(session: Session, document_ids: Sequence[UUID], owners: Sequence[UUID]) -> set[UUID]:
-    """Return those of the documents and of the owners that a change waits for."""
+    """Return those of the documents and of the owners that a change waits for, other than `add_checks`."""
     ids = func.coalesce(IndexChange.document_id, IndexChange.user_id)
-    return {*await session.scalars(select(ids).where(ids.in_([*document_ids, *owners])))}
+    query = select(ids).where(ids.in_([*document_ids, *owners]), IndexChange.key.is_distinct_from(DRIFT))
+    return {*await session.scalars(query)}
 
 
-async def waiting(session: Session) -> Waiting:
-    """Return what waits."""
-    query = select(func.count(), func.min(IndexChange.created_at)).where(
-        (IndexChange.attempts > 0) | (IndexChange.next_at <= func.now())
+async def overdue(session: Session, after: timedelta) -> int:
+    """Count the changes that should have been made by now; deletions that are made and only watched, as
+    somebody might still have been writing, have no attempts."""
+    query = select(func.count()).select_from(IndexChange)
+    return int(
+        await session.scalar(
+            query.where(
+                IndexChange.created_at < func.now() - after,
+                (IndexChange.attempts > 0) | (IndexChange.next_at < func.now() - after),
+            )
+        )
+        or 0
     )
-    count, oldest = (await session.execute(query)).one()
-    return Waiting(count, oldest)

@@ -49,7 +49,7 @@ class EdgeCollections:
     async def publish(self, name: str, dimension: int, *, alias: str) -> None:
         """Nothing: nobody else reads the folder."""
 
-    async def drop(self, name: str, dimension: int) -> None:
+    async def drop(self, name: str, dimension: int) -> None:  # noqa: ARG002  A folder is one of any.
         """See `Collections.drop`."""
         index = self._open.pop(name, None)
         if index is not None:
@@ -83,7 +83,6 @@ class QdrantCollections:
     async def drop(self, name: str, dimension: int) -> None:
         """See `Collections.drop`."""
         await self.open(name, dimension).drop()
-        await self._open.pop(name).close()
 
     async def close(self) -> None:
         """Close all clients."""

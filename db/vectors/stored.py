@@ -1,4 +1,4 @@
-"""Points as they are told apart from others, for the check of drift: whose they are, without vector and text."""
+"""Points as they are told apart for the check of drift: whose they are, without vector and text."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -18,22 +18,28 @@ from little_monster.db.vectors.collections import EdgeCollections
 from little_monster.db.vectors.index import Point, Query, SearchFilter, VectorIndex
 from little_monster.pipelines.reconcile import ReconcileParts, reconcile
 from little_monster.platform.errors import NotFound
-from tests.fixtures.shelves import House, open_house
+from tests.fixtures.shelves import Ground, House, open_ground, open_house
 
 TEXT = "Cells make energy.\n\nPlants absorb light.\n\nKings ruled France."
 
 pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning")
 
 
+@pytest.fixture(scope="module")
+async def ground(postgres: Any) -> AsyncIterator[Ground]:
+    async with open_ground(postgres) as ground:
+        yield ground
+
+
 @pytest.fixture(params=["edge", "server"])
-async def house(postgres: Any, tmp_path: Path, request: Any) -> AsyncIterator[House]:
-    async with open_house(postgres, tmp_path, kind=request.param) as house:
+async def house(ground: Ground, tmp_path: Path, request: Any) -> AsyncIterator[House]:
+    async with open_house(ground, tmp_path, kind=request.param) as house:
         yield house
 
 
 @pytest.fixture
-async def edge_house(postgres: Any, tmp_path: Path) -> AsyncIterator[House]:
-    async with open_house(postgres, tmp_path) as house:
+async def edge_house(ground: Ground, tmp_path: Path) -> AsyncIterator[House]:
+    async with open_house(ground, tmp_path) as house:
         yield house
 
 

@@ -13,7 +13,7 @@ from little_monster.db.models import ModerationStatus
 from little_monster.db.repositories import comments
 from little_monster.db.session import Database
 from little_monster.db.vectors.collections import EdgeCollections
-from little_monster.pipelines import export, ingest
+from little_monster.pipelines import export, ingest, reembed, verify
 from little_monster.pipelines.ingest import IngestParts
 from little_monster.pipelines.worker import WorkerParts, new_consumer, routines, works
 from little_monster.platform.cache import open_redis
@@ -32,7 +32,7 @@ async def parts(database: Database, valkey_url: str, tmp_path: Path) -> Any:
     needed = IngestParts(database, open_storage(tmp_path.as_uri()), None, None, None, 1)  # type: ignore[arg-type]
     collections = EdgeCollections(tmp_path / "qdrant")
     shelf = Shelf(database, collections, FakeEmbedder(), first="passages")
-    yield WorkerParts(Settings(), needed, Moderator(), redis, shelf)
+    yield WorkerParts(Settings(), needed, Moderator(), redis, shelf, None)  # type: ignore[arg-type]
     await collections.close()
     await redis.aclose()
 
@@ -48,6 +48,7 @@ async def test_every_routine_does_its_work(parts: WorkerParts) -> None:
         "delete_expired_exports",
         "sweep",
         "reconcile",
+        "mend_drift",
     }
 
 
@@ -78,9 +79,10 @@ def test_routines_come_as_often_as_they_say(parts: WorkerParts) -> None:
         "delete_expired_exports": hour,
         "sweep": hour,
         "reconcile": timedelta(seconds=5),
+        "mend_drift": hour,
     }
 
 
 def test_a_worker_takes_all_kinds_of_jobs(parts: WorkerParts) -> None:
-    assert works(parts).keys() == {ingest.KIND, export.KIND}
+    assert works(parts).keys() == {ingest.KIND, export.KIND, reembed.KIND, verify.KIND}
     assert new_consumer("postgresql://", parts, concurrency=2, grace_s=1).concurrency == 2

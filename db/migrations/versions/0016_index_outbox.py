@@ -9,6 +9,7 @@ revision = "0016"
 down_revision = "0013"
 
 _NOW = sa.text("now()")
+_OF_INDEX = "kind IN ('reembed', 'verify_index') AND status IN ('queued', 'running')"
 _KINDS = "kind IN ('delete_document', 'delete_owner', 'check_document', 'set_payload')"
 
 
@@ -48,6 +49,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", name=op.f("embedding_collections_pkey")),
     )
     op.create_index("embedding_collections_state_idx", "embedding_collections", ["state"], unique=True)
+    op.create_index(
+        "jobs_one_of_index_idx", "jobs", ["kind"], unique=True, postgresql_where=sa.text(_OF_INDEX)
+    )
     for statement in outbox.create():
         op.execute(statement)
 
@@ -56,5 +60,6 @@ def downgrade() -> None:
     """Remove them."""
     for statement in outbox.drop():
         op.execute(statement)
+    op.drop_index("jobs_one_of_index_idx", table_name="jobs")
     op.drop_table("embedding_collections")
     op.drop_table("index_outbox")
