@@ -158,12 +158,14 @@ async def _finish(lease: Lease, new: Sequence[NewChunk], read: ReadDocument, inf
             EmbeddingStatus.COMPLETED,
             page_count=read.page_count,
             metadata=_metadata(read, info),
+            report=read.report,
         )
         await lease.complete_in(session, _result(read))
 
 
 def _metadata(read: ReadDocument, info: EmbedderInfo) -> dict[str, Any]:
-    return {"title": read.title, "author": read.author, "embedding_model": info.model, **_result(read)}
+    own = {"title": read.title, "author": read.author, "date": read.date}
+    return {**own, "embedding_model": info.model, **_result(read)}
 
 
 def _result(read: ReadDocument) -> dict[str, Any]:

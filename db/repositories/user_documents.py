@@ -159,10 +159,11 @@ async def set_status(
     error_code: str | None = None,
     error_reason: str | None = None,
     metadata: dict[str, Any] | None = None,
+    report: dict[str, Any] | None = None,
 ) -> bool:
     """Set the status and why; an earlier error is cleared. False when there is no such document.
 
-    `page_count` and `metadata` (merged into what is there) are left alone when None.
+    `page_count`, `report` and `metadata` (merged into what is there) are left alone when None.
     """
     values: dict[str, Any] = {
         "embedding_status": status,
@@ -171,6 +172,8 @@ async def set_status(
     }
     if page_count is not None:
         values["page_count"] = page_count
+    if report is not None:
+        values["report"] = report
     if metadata is not None:
         values["metadata_"] = UserDocument.metadata_.op("||")(metadata)
     query = update(UserDocument).where(UserDocument.id == document_id).values(values)

@@ -44,15 +44,17 @@ def page_lines(page: Any) -> list[Line]:
     first line.
     """
     text = page.get_text_range()
-    places = _Places(page.raw)
+    places = _Places(page.raw, _units(text))
     lines, position = [], 0
     for line in text.split(_LINE_END):
+        units = _units(line)
         visible = _visible(line)
         if visible:
-            first = position + _units(line) - _units(line.lstrip())
-            last = position + _units(line.rstrip()) - 1
+            # White space is one unit a character.
+            first = position + len(line) - len(line.lstrip())
+            last = position + units - len(line) + len(line.rstrip()) - 1
             lines.append(Line(visible, *places.bounds(first, last), places.letter_size(first)))
-        position += _units(line) + len(_LINE_END)
+        position += units + len(_LINE_END)
     return lines
 
 
@@ -75,19 +77,24 @@ class _Places:
     The structures are made once a page: making them for each call took longer than the calls.
     """
 
-    def __init__(self, page: Any) -> None:
+    def __init__(self, page: Any, units: int) -> None:
         self._page = page
-        self._box, self._matrix = raw.FS_RECTF(), raw.FS_MATRIX()
-        self._box_at, self._matrix_at = byref(self._box), byref(self._matrix)
+        # Mostly the text has every character that the page has, and places need no translation.
+        self._translated = raw.FPDFText_CountChars(page) != units
+        self._box, self._other, self._matrix = raw.FS_RECTF(), raw.FS_RECTF(), raw.FS_MATRIX()
+        self._box_at, self._other_at = byref(self._box), byref(self._other)
+        self._matrix_at = byref(self._matrix)
 
     def bounds(self, first: int, last: int) -> Bounds:
         """Return the bounds of a line from those of its first and last characters."""
-        one, other = self._bounds(first), self._bounds(last)
+        one, other = self._box, self._other
+        raw.FPDFText_GetLooseCharBox(self._page, self._index(first), self._box_at)
+        raw.FPDFText_GetLooseCharBox(self._page, self._index(last), self._other_at)
         return (
-            min(one[0], other[0]),
-            min(one[1], other[1]),
-            max(one[2], other[2]),
-            max(one[3], other[3]),
+            round(min(one.left, other.left), 1),
+            round(min(one.bottom, other.bottom), 1),
+            round(max(one.right, other.right), 1),
+            round(max(one.top, other.top), 1),
         )
 
     def letter_size(self, position: int) -> float:
@@ -96,16 +103,14 @@ class _Places:
         # The size in the text operator counts only together with the matrix that scales it.
         found = raw.FPDFText_GetMatrix(self._page, index, self._matrix_at)
         scale = hypot(self._matrix.c, self._matrix.d) if found else 1.0
-        return round(2 * scale * raw.FPDFText_GetFontSize(self._page, index)) / 2
-
-    def _bounds(self, position: int) -> Bounds:
-        box = self._box
-        if not raw.FPDFText_GetLooseCharBox(self._page, self._index(position), self._box_at):
-            return 0.0, 0.0, 0.0, 0.0
-        return round(box.left, 2), round(box.bottom, 2), round(box.right, 2), round(box.top, 2)
+        size: float = raw.FPDFText_GetFontSize(self._page, index)
+        return round(2 * scale * size) / 2
 
     def _index(self, position: int) -> int:
-        return max(raw.FPDFText_GetCharIndexFromTextIndex(self._page, position), 0)
+        if not self._translated:
+            return position
+        index: int = raw.FPDFText_GetCharIndexFromTextIndex(self._page, position)
+        return max(index, 0)
 
 
 def _visible(text: str) -> str:

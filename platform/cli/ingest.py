@@ -14,7 +14,9 @@ from little_monster.platform.cli.uploads import UploadResult, find_files, result
 def ingest(
     paths: Annotated[list[Path], typer.Argument(help="Files, and folders to search through.")],
 ) -> None:
-    """Upload files and folders (PDF, DOCX, Markdown, text) to your account and wait until they are read."""
+    """Upload files and folders (PDF, DOCX, PPTX, EPUB, HTML, Markdown, text) to your account and wait until
+    they are read.
+    """
     files, left_out = find_files(paths)
     results = asyncio.run(_upload(files)) if files else []
     output.print(results_table([*results, *left_out]))
