@@ -10,6 +10,7 @@ from little_monster.platform.cli.demo import demo
 from little_monster.platform.cli.deploy import deploy
 from little_monster.platform.cli.documents import documents
 from little_monster.platform.cli.down import down
+from little_monster.platform.cli.download import download
 from little_monster.platform.cli.evaluate import evaluate
 from little_monster.platform.cli.ingest import ingest
 from little_monster.platform.cli.login import login
@@ -19,6 +20,7 @@ from little_monster.platform.cli.outbox import outbox
 from little_monster.platform.cli.promote import promote
 from little_monster.platform.cli.reembed import reembed
 from little_monster.platform.cli.register import register
+from little_monster.platform.cli.reprocess import reprocess
 from little_monster.platform.cli.seed import seed
 from little_monster.platform.cli.settings import settings
 from little_monster.platform.cli.status import status
@@ -38,7 +40,7 @@ app = typer.Typer(
 
 _VERBS: dict[str, tuple[Callable[..., None], ...]] = {
     "The stack on this machine": (up, down, status, deploy, migrate, promote, seed, verify, reembed),
-    "Use it": (demo, ask, ingest, documents, login, register),
+    "Use it": (demo, ask, ingest, documents, download, reprocess, login, register),
     "Measure it": (evaluate,),
     "Look up": (outbox, settings, openapi, version),
 }

@@ -13,6 +13,8 @@ OCTETS: Final = "application/octet-stream"
 MEDIA_TYPES: Final = {
     FileType.PDF: "application/pdf",
     FileType.DOCX: "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    FileType.PPTX: "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    FileType.EPUB: "application/epub+zip",
     FileType.MARKDOWN: "text/markdown",
     FileType.TXT: "text/plain",
 }

@@ -69,7 +69,7 @@ async def find_page(
         )
     document = await read_document(resources.database, owner, document_id)
     if document.file_type is not FileType.PDF:
-        raise NotFound("Only PDF documents have pages.", code="document_has_no_pages")
+        raise NotFound("Only the pages of a PDF can be shown.", code="document_has_no_pages")
     if document.page_count is not None and request.page > document.page_count:
         raise no_page()
     marks: tuple[Mark, ...] = ()
