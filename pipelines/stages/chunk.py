@@ -28,9 +28,9 @@ class Chunk:
     """A passage: `content` is exactly `text[start:end]` of the document.
 
     `page` to `page_end` (1-based) are the pages it stands on, None without pages; `headings` is the path of
-    headings that all of it stands under, outermost first; of a path too long for the model only the inner end.
-    `token_count` is of the content alone; `content_hash` is SHA-256 in hexadecimal; `boxes` are the lines that it
-    has a part in.
+    headings that all of it stands under, outermost first, and of a path too long for the model the inner end;
+    `token_count` is of the content alone; `content_hash` is SHA-256 in hexadecimal; `boxes` are the lines that
+    it has a part in.
     """
 
     index: int

@@ -23,8 +23,8 @@ from little_monster.platform.engines.fakes import DIMENSION, FakeEmbedder
 from little_monster.platform.services.preferences import MAX_BYTES
 from little_monster.platform.settings import Settings
 from tests.fixtures.library import Library
-from tests.fixtures.watch import NAME, PASSWORD
 from tests.fixtures.shelves import make_changes
+from tests.fixtures.watch import NAME, PASSWORD
 
 USERS, ME = "/api/v1/users", "/api/v1/users/me"
 TEXT = "Cells make energy in mitochondria.\n\nPlants absorb light with chlorophyll."
