@@ -44,7 +44,8 @@ def page_lines(page: Any) -> list[Line]:
     """Return the visible lines of a `pypdfium2.PdfTextPage`, in reading order."""
     text = page.get_text_range()
     places = _Places(page.raw, _units(text))
-    lines, position = [], 0
+    lines: list[Line] = []
+    position = 0
     for line in text.split(_LINE_END):
         if line.isprintable():
             lines += _parts_of(line, position, places, joined=False)
