@@ -89,6 +89,17 @@ class TestPdf:
         assert document.lines[0].bottom >= document.lines[1].bottom + 10
         assert abs(document.lines[0].left - document.lines[1].left) < 1
 
+    def test_lists_and_captions(self) -> None:
+        document = parse(documents.listing_pdf(), "pdf")
+        assert blocks(document) == [
+            ("paragraph", 0, "Cells have parts:"),
+            ("list", 0, "• a nucleus, which holds\nthe genes"),
+            ("list", 0, "• mitochondria"),
+            ("paragraph", 0, "Table 2.1: sizes"),
+            ("paragraph", 0, "Table 2.1 and Table 2.2 are ours."),
+        ]
+        assert document.report.tables == Tally(1, 0)
+
     def test_what_is_lost_is_told(self) -> None:
         report = parse(documents.pictured_pdf(), "pdf").report
         assert report.pages == Tally(4, 2)
