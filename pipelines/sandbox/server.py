@@ -107,8 +107,10 @@ def main(arguments: list[str]) -> None:
     kernel.leave_network()
     # Answers to people go before files.
     os.nice(_NICENESS)
-    _without_torch()
-    preload(Family(arguments[1]))
+    family = Family(arguments[1])
+    if family is not Family.OCR:
+        _without_torch()
+    preload(family)
     # What is there by now stays, and looking through it again would copy its memory in every child.
     gc.collect()
     gc.freeze()

@@ -21,6 +21,8 @@ _INDENT = 0.8
 
 _SENTENCE_ENDS = ".!?:。！？"  # noqa: RUF001  Full-width marks end sentences in CJK text.
 
+_BULLETS = "\u2022\u2023\u25e6\u25aa\u25ab\u25cf\u25cb\u25a0\u2043"
+
 # PDFium joins two lines when a word is hyphenated over them, and leaves one of these where the hyphen was.
 _HYPHEN_MARK = re.compile("[\ufffe\x02]")
 _LINE_END = "\r\n"
@@ -44,7 +46,8 @@ def page_lines(page: Any) -> list[Line]:
     """Return the visible lines of a `pypdfium2.PdfTextPage`, in reading order."""
     text = page.get_text_range()
     places = _Places(page.raw, _units(text))
-    lines, position = [], 0
+    lines: list[Line] = []
+    position = 0
     for line in text.split(_LINE_END):
         if line.isprintable():
             lines += _parts_of(line, position, places, joined=False)
@@ -65,6 +68,11 @@ def _parts_of(line: str, position: int, places: "_Places", *, joined: bool) -> I
         first = position + len(line) - len(line.lstrip())
         last = position + _units(line) - len(line) + len(line.rstrip()) - 1
         yield Line(visible, *places.bounds(first, last), places.letter_size(first), joined)
+
+
+def is_list_item(line: Line) -> bool:
+    """Say whether a line begins an item of a list: with a bullet."""
+    return line.text[0] in _BULLETS and len(line.text) > 1
 
 
 def paragraphs(lines: Sequence[Line]) -> Iterator[list[Line]]:
@@ -134,6 +142,8 @@ def _usual_pitch(lines: Sequence[Line]) -> float:
 
 def _parts(paragraph: Sequence[Line], line: Line, pitch: float) -> bool:
     above = paragraph[-1]
+    if is_list_item(line):
+        return True
     small, large = sorted((above.size, line.size))
     if large > _SIZE_RATIO * small:
         return True

@@ -10,9 +10,9 @@ from typing import Any
 
 import pypdfium2
 
-from little_monster.pipelines.stages.document import DocumentBuilder, ParsedDocument, one_line
+from little_monster.pipelines.stages.document import BlockKind, DocumentBuilder, ParsedDocument, one_line
 from little_monster.pipelines.stages.formulas import formulas_in
-from little_monster.pipelines.stages.lines import Line, page_lines, paragraphs
+from little_monster.pipelines.stages.lines import Line, is_list_item, page_lines, paragraphs
 from little_monster.pipelines.stages.partition import add_elements
 from little_monster.pipelines.stages.pictures import Shown, shown_on
 from little_monster.platform.errors import ReadFailure
@@ -30,6 +30,8 @@ _PASSWORD_ERROR = 4
 
 # ISO 32000-1, 7.9.4.
 _DATE = re.compile(r"(?:D:)?(\d{4})(\d{2})(\d{2})")
+
+_CAPTION = re.compile(r"(?:Table|Tabelle|Tableau|Tabla|Tabela|Tabella)\s+([A-Z]?\d+(?:[.-]\d+)*)\b")
 
 _HEADING_RATIO = 1.15
 _HEADING_CHARS = 200
@@ -105,6 +107,7 @@ def _document(
             add_elements(builder, recognised[page.number], page=page.number)
         else:
             _add_page(builder, page, levels)
+    builder.saw("tables", _captions(pages))
     textless = [page.number for page in pages if not page.lines and page.number not in recognised]
     if len(textless) == len(pages):
         raise ReadFailure(
@@ -125,10 +128,19 @@ def _add_page(builder: DocumentBuilder, page: _Page, levels: Mapping[float, int]
     for paragraph in paragraphs(page.lines):
         length = sum(len(line.text) + 1 for line in paragraph) - 1
         level = levels.get(paragraph[0].size, 0) if length <= _HEADING_CHARS else 0
+        kind: BlockKind = "heading" if level else "list" if is_list_item(paragraph[0]) else "paragraph"
         placed = [(line.text, line[1:5], line.joined) for line in paragraph]
-        builder.add_lines("heading" if level else "paragraph", placed, page=page.number, level=level)
+        builder.add_lines(kind, placed, page=page.number, level=level)
     seen, kept = formulas_in(line.text for line in page.lines)
     builder.saw("formulas", seen, kept=kept)
+
+
+def _captions(pages: Sequence[_Page]) -> int:
+    """Return how many tables the captions of a document number. Their words are in its text as lines; which
+    cell is below which is not.
+    """
+    found = (_CAPTION.match(line.text) for page in pages for line in page.lines if line.text[0] == "T")
+    return len({caption.group(1) for caption in found if caption})
 
 
 def _heading_levels(pages: Sequence[_Page]) -> dict[float, int]:

@@ -13,7 +13,17 @@ import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.benchmarks import completions, embedding, ingest, memory, mock_engine, read_row, records, startup
+from tests.benchmarks import (
+    completions,
+    embedding,
+    ingest,
+    memory,
+    mock_engine,
+    parse,
+    read_row,
+    records,
+    startup,
+)
 from tests.benchmarks.machine import busy_percent, describe_machine
 from tests.benchmarks.page import PAGE, save, write_page
 from tests.benchmarks.stack import BenchmarkStack
@@ -22,6 +32,7 @@ from tests.benchmarks.suite import Benchmark, Session
 # Ingestion and embedding have processes of their own and come first; the mock's graph comes after what it could slow down.
 ORDER: tuple[Benchmark, ...] = (
     ingest.BENCHMARK,
+    parse.BENCHMARK,
     embedding.BENCHMARK,
     startup.BENCHMARK,
     memory.BENCHMARK,
@@ -39,6 +50,7 @@ _PAGE_ORDER = (
     "memory",
     "ingest",
     "embedding",
+    "parse",
 )
 
 

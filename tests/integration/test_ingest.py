@@ -163,10 +163,13 @@ async def library(
     [
         (documents.pdf(), FileType.PDF, 3),
         (documents.docx_file(), FileType.DOCX, None),
+        (documents.pptx_file(), FileType.PPTX, 3),
+        (documents.epub_file(), FileType.EPUB, None),
+        (documents.HTML.encode(), FileType.HTML, None),
         (documents.MARKDOWN.encode(), FileType.MARKDOWN, None),
         ("Die Zelle ist klein. Sie lebt.".encode("utf-16"), FileType.TXT, None),
     ],
-    ids=["pdf", "docx", "markdown", "txt"],
+    ids=["pdf", "docx", "pptx", "epub", "html", "markdown", "txt"],
 )
 async def test_upload_to_passages(
     library: Library, content: bytes, file_type: FileType, pages: int | None
@@ -199,6 +202,18 @@ async def test_a_passage_is_found_on_its_page(library: Library) -> None:
     assert hit.payload["page"] == chunk.page == 2
     assert chunk.headings == ["2 Photosynthesis"]
     assert "Chlorophyll" in chunk.content
+    assert {box[0] for box in chunk.boxes} == {2}
+    assert min(box[1] for box in chunk.boxes) == chunk.start_offset
+    assert max(box[2] for box in chunk.boxes) == chunk.end_offset
+
+
+async def test_what_was_lost_is_kept_in_mind(library: Library) -> None:
+    document_id = await library.upload(documents.pictured_pdf(), FileType.PDF)
+    await library.ingest()
+    document = await library.document(document_id)
+    assert document is not None
+    assert document.report["pages"] == {"seen": 4, "kept": 2}
+    assert document.report["needs_ocr"] == [3]
 
 
 @pytest.mark.parametrize(

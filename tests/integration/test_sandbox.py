@@ -15,6 +15,7 @@ import pytest
 
 from little_monster.pipelines.sandbox import wire
 from little_monster.pipelines.sandbox.client import Answer, Sandbox, SandboxBroken
+from little_monster.pipelines.sandbox.limits import Limits
 from little_monster.pipelines.sandbox.server import Ending
 from little_monster.pipelines.stages.parse import Family, parse
 from little_monster.platform.errors import ReadFailure
@@ -56,7 +57,8 @@ tries = {
     "more memory": lambda: resource.setrlimit(resource.RLIMIT_AS, (-1, -1)),
 }
 results = {name: told(act) for name, act in tries.items()}
-results["Landlock"], results["seccomp"] = kernel.confine_files([]), kernel.refuse_calls()
+open("own", "w").write("x")
+results["Landlock"], results["seccomp"] = kernel.confine_files([], folder), kernel.refuse_calls()
 results["core"] = resource.getrlimit(resource.RLIMIT_CORE)
 os.write(said, json.dumps(results).encode())
 """
@@ -106,7 +108,18 @@ def test_nothing_of_our_environment_is_known_to_it(sandbox: Sandbox, monkeypatch
     }
     assert "PATH" in names
     assert names <= {
-        *("", "PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "PYTHONPATH", "PYTHONSAFEPATH"),
+        *(
+            "",
+            "PATH",
+            "LANG",
+            "LC_ALL",
+            "LC_CTYPE",
+            "TZ",
+            "TMPDIR",
+            "HF_HOME",
+            "PYTHONPATH",
+            "PYTHONSAFEPATH",
+        ),
         "LD_LIBRARY_PATH",
         *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"),
     }
@@ -164,7 +177,7 @@ def test_a_file_is_read_and_nothing_stays(
 )
 def test_what_no_parser_says_is_not_believed(sandbox: Sandbox, answer: bytes) -> None:
     with pytest.raises(ReadFailure) as failure:
-        sandbox.document_of(Answer(answer, WELL))
+        sandbox.document_of(Answer(answer, WELL, Limits()))
     assert failure.value.code == "parser_crashed"
 
 
@@ -174,15 +187,15 @@ def test_boxes_stand_in_order(sandbox: Sandbox) -> None:
     for given, good in ((lines[::-1], True), (lines, False)):
         said = b"D" + orjson.dumps({"text": "short", "blocks": blocks, "lines": given})
         if good:
-            assert len(sandbox.document_of(Answer(said, WELL)).lines) == 2
+            assert len(sandbox.document_of(Answer(said, WELL, Limits())).lines) == 2
         else:
             with pytest.raises(ReadFailure):
-                sandbox.document_of(Answer(said, WELL))
+                sandbox.document_of(Answer(said, WELL, Limits()))
 
 
 def test_a_crash_has_a_reason(sandbox: Sandbox) -> None:
     with pytest.raises(ReadFailure) as failure:
-        sandbox.document_of(Answer(b"", KILLED))
+        sandbox.document_of(Answer(b"", KILLED, Limits()))
     assert failure.value.code == "parser_crashed"
 
 

@@ -5,6 +5,7 @@ import io
 import zipfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -18,6 +19,7 @@ from little_monster.db.models.user_documents import EmbeddingStatus
 from little_monster.db.repositories import jobs, user_documents
 from little_monster.db.repositories.rows import change
 from little_monster.db.vectors.edge import EdgeIndex
+from little_monster.pipelines.stages.document import LossReport, Tally
 from little_monster.platform.engines.fakes import DIMENSION, FakeEmbedder
 from little_monster.platform.errors import Unavailable
 from little_monster.platform.resources import Resources
@@ -256,13 +258,23 @@ async def test_lists_are_filtered_and_paged(client: httpx.AsyncClient, account: 
 
 async def test_what_reading_told_is_shown(client: httpx.AsyncClient, account: Any, database: Any) -> None:
     added = (await upload(client, account, unique())).json()["document"]
-    assert added["metadata"] == {}
+    assert (added["metadata"], added["report"]) == ({}, None)
     metadata = {"author": "Ada", "characters": 12}
+    report = asdict(LossReport(pages=Tally(3, 2), needs_ocr=(2,)))
     async with database.session(UUID(account.user["id"])) as session:
         status = EmbeddingStatus.COMPLETED
-        assert await user_documents.set_status(session, UUID(added["id"]), status, metadata=metadata)
+        assert await user_documents.set_status(
+            session, UUID(added["id"]), status, metadata=metadata, report=report
+        )
     path = added["_links"]["self"]["href"]
-    assert (await client.get(path, headers=account.headers)).json()["metadata"] == metadata
+    shown = (await client.get(path, headers=account.headers)).json()
+    assert shown["metadata"] == metadata
+    assert shown["report"] == {
+        "pages": {"seen": 3, "kept": 2},
+        **{part: {"seen": 0, "kept": 0} for part in ("tables", "figures", "formulas")},
+        "needs_ocr": [2],
+        "recognised": [],
+    }
 
 
 async def _titles(client: httpx.AsyncClient, account: Any, **query: Any) -> list[str]:
