@@ -39,7 +39,11 @@ class Embedding:
         self._models: Residents[Engine] = Residents(
             lambda source: open_engine(options, source, cache), most=options.max_models
         )
-        self._lanes = Lanes(batch_size=options.batch_size, slice_s=options.slice_ms / 1000)
+        self._lanes = Lanes(
+            batch_size=options.batch_size,
+            slice_s=options.slice_ms / 1000,
+            bulk_threads=options.bulk_threads,
+        )
         await self.load("")
 
     async def ready(self) -> None:
