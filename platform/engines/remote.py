@@ -38,7 +38,7 @@ class _Remote:
         try:
             yield
         except ConfigurationError as error:
-            # Nothing is away: asking again would end the same. What the transport raises keeps the error itself.
+            # Nothing is away: asking again would end the same. The transport's copy keeps the error.
             raise getattr(error, "cause", error) from None
         except self._failures as error:
             raise Unavailable(
