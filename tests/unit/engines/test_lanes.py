@@ -1,6 +1,8 @@
 """What somebody waits for goes before the rest, and nothing is lost or mixed up on the way."""
 
 import asyncio
+import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -137,6 +139,17 @@ async def test_slices_are_of_like_lengths_and_grow_with_the_speed() -> None:
     assert [len(text) for text in flat] == sorted((len(text) for text in texts), reverse=True)
     assert len(model.slices[0]) == 1
     assert max(map(len, model.slices)) == 16
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own elsewhere")
+async def test_bulk_has_a_lower_priority() -> None:
+    class Priority(Model):
+        def encode(self, texts: list[str]) -> numpy.ndarray:
+            return numpy.array([[os.getpriority(os.PRIO_PROCESS, threading.get_native_id())]])
+
+    lanes, ours = Lanes(), os.getpriority(os.PRIO_PROCESS, 0)
+    assert (await lanes.encode(Priority(), ["query"], urgent=True)).item() == ours
+    assert (await lanes.encode(Priority(), ["bulk"], urgent=False)).item() > ours
 
 
 async def test_slices_run_side_by_side() -> None:
