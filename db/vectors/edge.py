@@ -186,63 +186,6 @@ def _indexes() -> dict[str, Any]:
     }
 
 
-class _Ranker:
-    """See `hybrid.Ranker`."""
-
-    def __init__(self, shard: Any, owner: UUID, where: SearchFilter) -> None:
-        self._shard, self._points, self._rarity = shard, _of(owner, where), _rarity(owner)
-
-    async def nearest(self, query: Query, limit: int) -> tuple[list[Hit], list[Hit]]:
-        return await _in_thread(lambda: (self._by_vector(query, limit), self._by_terms(query, limit)))
-
-    async def vectors(self, ids: Sequence[UUID]) -> list[Sequence[float]]:
-        points = await _in_thread(lambda: self._shard.retrieve([*ids], False, [DENSE]))
-        return [point.vector[DENSE] for point in points]
-
-    def _by_vector(self, query: Query, limit: int) -> list[Hit]:
-        if query.vector is None:
-            return []
-        return self._query(qdrant.Query.Nearest([*query.vector], using=DENSE), limit)
-
-    def _by_terms(self, query: Query, limit: int) -> list[Hit]:
-        if not query.sparse.indices:
-            return []
-        return self._query(qdrant.Query.Nearest(_sparse(query.sparse), using=SPARSE), limit, self._rarity)
-
-    def _query(self, nearest: Any, limit: int, params: Any = None) -> list[Hit]:
-        request = qdrant.QueryRequest(
-            limit, query=nearest, filter=self._points, with_payload=True, params=params
-        )
-        return [to_hit(one.id, one.score, one.payload) for one in self._shard.query(request)]
-
-
-def _vectors(point: Point) -> dict[str, Any]:
-    vectors: dict[str, Any] = {DENSE: [*point.vector]}
-    if point.sparse.indices:
-        vectors[SPARSE] = _sparse(point.sparse)
-    return vectors
-
-
-def _sparse(terms: SparseVector) -> Any:
-    return qdrant.SparseVector([*terms.indices], [*terms.values])
-
-
-def _open_shard(path: Path, dimension: int) -> Any:
-    config = qdrant.EdgeConfig(
-        vectors={DENSE: qdrant.EdgeVectorParams(size=dimension, distance=qdrant.Distance.Cosine)},
-        sparse_vectors={SPARSE: qdrant.EdgeSparseVectorParams(modifier=qdrant.Modifier.Idf)},
-    )
-    if (path / "edge_config.json").exists():
-        return qdrant.EdgeShard.load(str(path), config)
-    path.mkdir(parents=True, exist_ok=True)
-    shard = qdrant.EdgeShard.create(str(path), config)
-    for key in KEYWORDS:
-        params = qdrant.KeywordIndexParams(is_tenant=key == OWNER)
-        shard.update(qdrant.UpdateOperation.create_field_index(key, params))
-    shard.update(qdrant.UpdateOperation.create_field_index(CREATED, qdrant.DatetimeIndexParams()))
-    return shard
-
-
 def _of(owner: UUID, where: SearchFilter = EVERYTHING) -> Any:
     must: list[qdrant.ConditionType] = [qdrant.FieldCondition(OWNER, match=qdrant.MatchValue(str(owner)))]
     for key, values in choices(where).items():
