@@ -27,7 +27,7 @@ class Chunk:
     """A passage: `content` is exactly `text[start:end]` of the document.
 
     `page` to `page_end` (1-based) are the pages it stands on, None without pages; `headings` is the path of
-    headings that all of it stands under, outermost first; of a path too long for the model only the inner end.
+    headings that all of it stands under, outermost first, and of a path too long for the model the inner end;
     `token_count` is of the content alone; `content_hash` is SHA-256 in hexadecimal.
     """
 
@@ -45,9 +45,9 @@ class Chunk:
 def chunk(document: ParsedDocument, counter: TokenCounter, size: ChunkSize) -> list[Chunk]:
     """Cut a document into chunks; the model reads at most `size.size` tokens for each (`embedded_text`).
 
-    A chunk ends where a section ends, else where a paragraph ends, else with a sentence, a row of a table or a
-    line of code; only one that is longer than a chunk is cut. Inside of a section it begins with the last whole
-    sentences of the one before, up to `size.overlap` tokens.
+    A chunk ends where a section ends, else where a paragraph ends, else with a sentence, a row of a table or
+    a line of code; only one that is longer than a chunk is cut. Inside of a section it begins with the last
+    whole sentences of the one before, up to `size.overlap` tokens.
     """
     room = _Room(counter, size.size - counter.special_tokens)
     packer = _Packer(document.text, pieces(document, counter, room.under), room, size.overlap)
@@ -95,8 +95,8 @@ class _Room:
         self._paths: dict[tuple[Headings, str], int] = {}
 
     def under(self, headings: Headings, opening: str = "") -> int:
-        """Return the tokens of a passage under these headings that begins with `opening`: nearly exact, as some
-        tokenizers join over borders.
+        """Return the tokens of a passage under these headings that begins with `opening`: nearly exact, as
+        some tokenizers join over borders.
         """
         kept = self.kept(headings)
         return self.tokens - self._path(kept, opening)

@@ -18,7 +18,13 @@ from little_monster.platform.engines.protocols import (
     Passage,
     SearchOptions,
 )
-from little_monster.platform.errors import EngineFailed, InvalidInput, NotFound, Unavailable
+from little_monster.platform.errors import (
+    ConfigurationError,
+    EngineFailed,
+    InvalidInput,
+    NotFound,
+    Unavailable,
+)
 
 Failures = tuple[type[BaseException], ...]
 """Exceptions of the transport that mean: nobody there, ask again later."""
@@ -38,6 +44,9 @@ class _Remote:
     def _translated(self) -> Any:
         try:
             yield
+        except ConfigurationError:
+            # Nothing is away: asking again would be answered the same.
+            raise
         except self._failures as error:
             raise Unavailable(
                 f"The {self._name} service does not answer.",
