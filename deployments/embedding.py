@@ -1,6 +1,5 @@
 """The embedding deployment: texts to vectors by one or a few models, queries before everything else."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,7 +12,7 @@ from little_monster.deployments.replica_logs import setup_replica_logs
 from little_monster.platform.engines.lanes import Encoder, Lanes
 from little_monster.platform.engines.protocols import EmbedderInfo
 from little_monster.platform.engines.residents import Residents
-from little_monster.platform.settings import Settings, load_settings
+from little_monster.platform.settings import load_settings
 
 NAME = "embedding"
 
@@ -35,19 +34,20 @@ class Embedding:
     async def __init__(self, options: EmbeddingOptions) -> None:  # type: ignore[misc]  # Serve awaits it.
         settings = load_settings()
         setup_replica_logs(settings.telemetry)
-        self._options = options
         self._configured = options.source
-        load = Loader(options, exported_folder(settings))
-        self._models: Residents[Engine] = Residents(load, most=options.max_models)
-        self._lanes = Lanes(batch_size=options.batch_size, slice_s=options.slice_ms / 1000)
+        cache = settings.data_dir.resolve() / _EXPORTED
+        self._models: Residents[Engine] = Residents(
+            lambda source: open_engine(options, source, cache), most=options.max_models
+        )
+        self._lanes = Lanes(
+            batch_size=options.batch_size,
+            slice_s=options.slice_ms / 1000,
+            bulk_threads=options.bulk_threads,
+        )
         await self.load("")
 
     async def ready(self) -> None:
         """Answer when the model is loaded."""
-
-    async def options(self) -> EmbeddingOptions:
-        """Say how models are loaded, for who loads one elsewhere that makes the same vectors."""
-        return self._options
 
     async def describe(self, source: str = "") -> EmbedderInfo:
         """Say which model this is."""
@@ -72,7 +72,6 @@ class EndpointEmbedding:
         from little_monster.platform.engines.openai import OpenAIEmbedder
 
         key = os.environ.get(options.api_key_env) if options.api_key_env else None
-        self._options = options
         self._engine = OpenAIEmbedder(
             base_url=str(options.base_url),
             api_key=key,
@@ -86,10 +85,6 @@ class EndpointEmbedding:
 
     async def ready(self) -> None:
         """Answer when the replica is up; the endpoint is asked with the first text."""
-
-    async def options(self) -> EmbeddingOptions:
-        """Say how the endpoint is reached."""
-        return self._options
 
     async def describe(self, source: str = "") -> EmbedderInfo:
         """Say which model this is."""
@@ -126,24 +121,6 @@ def open_engine(options: EmbeddingOptions, source: str, cache: Path) -> Engine:
     return OnnxEngine(
         source, precision=options.backend, cache=cache, trust_remote_code=options.trust_remote_code
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Loader:
-    """Loads models as the options say, in whichever process it is sent to; exported ones are kept in
-    `cache`."""
-
-    options: EmbeddingOptions
-    cache: Path
-
-    def __call__(self, source: str) -> Engine:
-        """Load a model. Blocks; raises as `open_engine`."""
-        return open_engine(self.options, source, self.cache)
-
-
-def exported_folder(settings: Settings) -> Path:
-    """Return where exported models are kept."""
-    return settings.data_dir.resolve() / _EXPORTED
 
 
 def build_embedding(options: EmbeddingOptions) -> Application:

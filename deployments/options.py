@@ -88,6 +88,8 @@ class EmbeddingOptions(_Options):
     """Texts in one forward pass at most."""
     slice_ms: float = Field(30.0, gt=0)
     """Milliseconds of ingestion at a time: how long a query may have to wait for it at most."""
+    bulk_threads: int = Field(1, ge=1)
+    """Slices of ingestion at once, each on a core of its own; PyTorch takes one at a time."""
     max_models: int = Field(2, ge=1)
     """Models in memory at once; while one replaces another, two are asked."""
     trust_remote_code: bool = False

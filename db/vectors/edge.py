@@ -182,14 +182,24 @@ def _open_shard(path: Path, dimension: int) -> Any:
         sparse_vectors={SPARSE: qdrant.EdgeSparseVectorParams(modifier=qdrant.Modifier.Idf)},
     )
     if (path / "edge_config.json").exists():
-        return qdrant.EdgeShard.load(str(path), config)
-    path.mkdir(parents=True, exist_ok=True)
-    shard = qdrant.EdgeShard.create(str(path), config)
-    for key in KEYWORDS:
-        params = qdrant.KeywordIndexParams(is_tenant=key == OWNER)
-        shard.update(qdrant.UpdateOperation.create_field_index(key, params))
-    shard.update(qdrant.UpdateOperation.create_field_index(CREATED, qdrant.DatetimeIndexParams()))
+        shard = qdrant.EdgeShard.load(str(path), config)
+    else:
+        # What a kill left of a folder that was being made holds nothing yet.
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir(parents=True)
+        shard = qdrant.EdgeShard.create(str(path), config)
+    known = shard.info().payload_schema
+    for key, params in _indexes().items():
+        if key not in known:
+            shard.update(qdrant.UpdateOperation.create_field_index(key, params))
     return shard
+
+
+def _indexes() -> dict[str, Any]:
+    return {
+        **{key: qdrant.KeywordIndexParams(is_tenant=key == OWNER) for key in KEYWORDS},
+        CREATED: qdrant.DatetimeIndexParams(),
+    }
 
 
 def _of(owner: UUID, where: SearchFilter = EVERYTHING) -> Any:

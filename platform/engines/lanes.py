@@ -40,21 +40,32 @@ class _Call:
     """By the row of the text."""
 
 
-class Lanes:
-    """Runs texts through models, urgent ones and others in a thread each.
+_Place = tuple[_Call, int]
+"""A text: its call, and its row there."""
 
-    The thread of the others has a lower priority with the operating system, works in slices, and begins none
+
+class Lanes:
+    """Runs texts through models, urgent ones in one thread and the rest in others.
+
+    The threads of the rest have a lower priority with the operating system, work in slices, and begin none
     while something urgent is under way: that waits for one slice at most where a model takes one call at a
     time, and for nothing where it takes several.
 
     Args:
         batch_size: texts that go to a model at once, at most.
         slice_s: seconds that a slice should take; it has one text at least.
+        bulk_threads: slices of the rest at once.
     """
 
-    def __init__(self, *, batch_size: int = 32, slice_s: float = 0.03) -> None:
+    def __init__(self, *, batch_size: int = 32, slice_s: float = 0.03, bulk_threads: int = 1) -> None:
         self._urgent = _Lane("urgent", _Slices(batch_size, slice_s))
-        self._bulk = _Lane("bulk", _Slices(batch_size, slice_s), after=self._urgent, niceness=_BULK_NICENESS)
+        self._bulk = _Lane(
+            "bulk",
+            _Slices(batch_size, slice_s),
+            threads=bulk_threads,
+            after=self._urgent,
+            niceness=_BULK_NICENESS,
+        )
 
     async def encode(self, encoder: Encoder, texts: Sequence[str], *, urgent: bool) -> numpy.ndarray:
         """Return float32 vectors of shape (len(texts), dimension). What is cancelled is not computed."""
@@ -71,14 +82,10 @@ class _Slices:
         """Characters a second, as last seen; 0 before."""
 
     def cut(self, lengths: Sequence[int]) -> int:
-        """Return how many texts of these lengths, ascending, the next slice has."""
-        count = 1
-        while count < min(self._most, len(lengths)):
-            # Shorter texts are filled up to the longest.
-            if (count + 1) * lengths[count] > self._speed * self._seconds:
-                break
-            count += 1
-        return count
+        """Return how many texts of these lengths, the longest first, the next slice has."""
+        # Shorter texts are filled up to the longest.
+        fitting = int(self._speed * self._seconds / (lengths[0] or 1))
+        return max(1, min(fitting, self._most, len(lengths)))
 
     def learn(self, lengths: Sequence[int], seconds: float) -> None:
         """Note how long a slice took."""
@@ -88,11 +95,17 @@ class _Slices:
 
 class _Lane:
     def __init__(
-        self, name: str, slices: _Slices, *, after: "_Lane | None" = None, niceness: int = 0
+        self,
+        name: str,
+        slices: _Slices,
+        *,
+        threads: int = 1,
+        after: "_Lane | None" = None,
+        niceness: int = 0,
     ) -> None:
-        self._slices, self._after = slices, after
-        self._thread = ThreadPoolExecutor(
-            1, thread_name_prefix=f"embedding-{name}", initializer=_lower_priority, initargs=(niceness,)
+        self._slices, self._after, self._threads = slices, after, threads
+        self._executor = ThreadPoolExecutor(
+            threads, thread_name_prefix=f"embedding-{name}", initializer=_lower_priority, initargs=(niceness,)
         )
         self._calls: deque[_Call] = deque()
         self._work: asyncio.Task[None] | None = None
@@ -130,22 +143,28 @@ class _Lane:
 
     async def _run_window(self, calls: Sequence[_Call]) -> None:
         places = [(call, row) for call in calls for row in range(len(call.texts))]
-        places.sort(key=lambda place: len(place[0].texts[place[1]]))
+        places.sort(key=lambda place: len(place[0].texts[place[1]]), reverse=True)
         with _told(calls):
-            while places := [place for place in places if not place[0].answer.done()]:
-                if self._after is not None:
-                    await self._after.pause()
-                count = self._slices.cut([len(call.texts[row]) for call, row in places])
-                await self._run_slice(places[:count])
-                places = places[count:]
+            await asyncio.gather(*(self._run_slices(places) for _ in range(self._threads)))
             for call in calls:
                 if not call.answer.done():
                     call.answer.set_result(numpy.stack([call.vectors[row] for row in range(len(call.texts))]))
 
-    async def _run_slice(self, places: Sequence[tuple[_Call, int]]) -> None:
+    async def _run_slices(self, places: list[_Place]) -> None:
+        """Take slices off the front until nothing is left."""
+        while places:
+            if self._after is not None:
+                await self._after.pause()
+            places[:] = [place for place in places if not place[0].answer.done()]
+            count = self._slices.cut([len(call.texts[row]) for call, row in places]) if places else 0
+            part, places[:count] = places[:count], []
+            if part:
+                await self._run_slice(part)
+
+    async def _run_slice(self, places: Sequence[_Place]) -> None:
         texts = [call.texts[row] for call, row in places]
         loop, encoder = asyncio.get_running_loop(), places[0][0].encoder
-        vectors, seconds = await loop.run_in_executor(self._thread, _timed, encoder, texts)
+        vectors, seconds = await loop.run_in_executor(self._executor, _timed, encoder, texts)
         self._slices.learn([len(text) or 1 for text in texts], seconds)
         for (call, row), vector in zip(places, vectors, strict=True):
             call.vectors[row] = vector

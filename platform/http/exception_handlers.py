@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 
-from little_monster.db.errors import DatabaseUnavailable, MissingParent
+from little_monster.db.errors import DatabaseUnavailable, IncompatibleIndex, MissingParent
 from little_monster.platform.errors import (
     FieldProblem,
     InvalidInput,
@@ -60,6 +60,8 @@ def add_exception_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(HTTPException, _on_framework_error)
     app.add_exception_handler(DatabaseUnavailable, _on_part_away)
+    # It is being filled anew.
+    app.add_exception_handler(IncompatibleIndex, _on_part_away)
     app.add_exception_handler(RedisError, _on_part_away)
     app.add_exception_handler(MissingParent, _on_missing_parent)
     app.add_exception_handler(NotModified, _on_not_modified)

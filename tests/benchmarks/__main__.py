@@ -19,7 +19,7 @@ from tests.benchmarks.page import PAGE, save, write_page
 from tests.benchmarks.stack import BenchmarkStack
 from tests.benchmarks.suite import Benchmark, Session
 
-# Ingestion and embedding have processes of their own and come first; the mock's graph comes after what it could slow down.
+# What has processes of its own comes first; the mock's graph comes after what it could slow down.
 ORDER: tuple[Benchmark, ...] = (
     ingest.BENCHMARK,
     embedding.BENCHMARK,

@@ -1,7 +1,7 @@
 """The embedding engines side by side: speed, what a query waits, and how well they are searched by.
 
-``LM_BENCHMARK_DATA=FOLDER python -m tests.benchmarks embedding``: nDCG@10 is measured on the folders of BEIR's
-form (`corpus.jsonl`, `queries.jsonl`, `qrels.tsv`) below FOLDER, and left out where none is named.
+``LM_BENCHMARK_DATA=FOLDER python -m tests.benchmarks embedding``: nDCG@10 is measured on the folders of
+BEIR's form (`corpus.jsonl`, `queries.jsonl`, `qrels.tsv`) below FOLDER, and left out where none is named.
 """
 
 import argparse
@@ -98,7 +98,7 @@ def _speed(ways: dict[str, Encode], rounds: int) -> dict[str, Any]:
 
 async def _waits(engine: OnnxEngine, rounds: int) -> dict[str, Any]:
     """Time queries while nothing else is asked, and in a flood of passages."""
-    lanes, texts = Lanes(), passages()
+    lanes, texts = Lanes(bulk_threads=2), passages()
     milliseconds: dict[str, list[float]] = {"alone": [], "beside_bulk": []}
     for number in range(rounds):
         for name in alternating(list(milliseconds), number):

