@@ -115,7 +115,7 @@ def _fill(models: DeploymentHandle, options: JobsOptions, settings: Settings, he
 
     async def fill(source: str, ranges: Sequence[Range]) -> AsyncGenerator[list[Embedded], None]:
         configured = await models.options.remote()
-        load = embedding.Loader(configured, embedding.exported_folder(settings))
+        load = embedding.model_loader(configured, settings)
         sizes = FillOptions(actors=options.fill_actors, cpus=options.fill_cpus, gpus=options.fill_gpus)
         by: Fill = here if configured.engine == "openai" else RayFill(load, sizes)
         async with contextlib.aclosing(by(source, ranges)) as batches:
