@@ -1,5 +1,6 @@
 """The embedding deployment: texts to vectors by one or a few models, queries before everything else."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,7 @@ from little_monster.platform.engines.lanes import Lanes
 from little_monster.platform.engines.local_embedder import LocalEmbedder, exported_models, open_local
 from little_monster.platform.engines.protocols import EmbedderInfo
 from little_monster.platform.engines.residents import Residents
-from little_monster.platform.settings import load_settings
+from little_monster.platform.settings import Settings, load_settings
 
 NAME = "embedding"
 
@@ -27,15 +28,9 @@ class Embedding:
         settings = load_settings()
         setup_replica_logs(settings.telemetry)
         self._configured = options.source
-        open_model = partial(
-            open_local,
-            backend=options.backend,
-            cache=exported_models(settings),
-            device=options.device,
-            batch_size=options.batch_size,
-            trust_remote_code=options.trust_remote_code,
-        )
-        self._models: Residents[LocalEmbedder] = Residents(open_model, most=options.max_models)
+        self._options = options
+        load = model_loader(options, settings)
+        self._models: Residents[LocalEmbedder] = Residents(load, most=options.max_models)
         self._lanes = Lanes(
             batch_size=options.batch_size,
             slice_s=options.slice_ms / 1000,
@@ -45,6 +40,10 @@ class Embedding:
 
     async def ready(self) -> None:
         """Answer when the model is loaded."""
+
+    async def options(self) -> EmbeddingOptions:
+        """Say how models are loaded, for who loads one elsewhere that makes the same vectors."""
+        return self._options
 
     async def describe(self, source: str = "") -> EmbedderInfo:
         """Say which model this is."""
@@ -69,6 +68,7 @@ class EndpointEmbedding:
         from little_monster.platform.engines.openai import OpenAIEmbedder
 
         key = os.environ.get(options.api_key_env) if options.api_key_env else None
+        self._options = options
         self._engine = OpenAIEmbedder(
             base_url=str(options.base_url),
             api_key=key,
@@ -83,6 +83,10 @@ class EndpointEmbedding:
     async def ready(self) -> None:
         """Answer when the replica is up; the endpoint is asked with the first text."""
 
+    async def options(self) -> EmbeddingOptions:
+        """Say how the endpoint is reached."""
+        return self._options
+
     async def describe(self, source: str = "") -> EmbedderInfo:
         """Say which model this is."""
         return await self._engine.describe(source)
@@ -96,6 +100,18 @@ class EndpointEmbedding:
         vectors = await self._engine.embed(texts, source=source, urgent=urgent)
         array: numpy.ndarray = numpy.asarray(vectors, dtype=numpy.float32)
         return array
+
+
+def model_loader(options: EmbeddingOptions, settings: Settings) -> Callable[[str], LocalEmbedder]:
+    """Return what loads the model of a source as the options say, in whichever process it is sent to."""
+    return partial(
+        open_local,
+        backend=options.backend,
+        cache=exported_models(settings),
+        device=options.device,
+        batch_size=options.batch_size,
+        trust_remote_code=options.trust_remote_code,
+    )
 
 
 def build_embedding(options: EmbeddingOptions) -> Application:

@@ -5,6 +5,7 @@ An application of its own, as no request passes through it: `little_monster.depl
 
 import asyncio
 import contextlib
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import structlog
@@ -18,7 +19,7 @@ from little_monster.deployments import embedding, handles, moderation, retrieval
 from little_monster.deployments.autoscaling import DEPTH
 from little_monster.deployments.options import JobsOptions, parse_jobs_options
 from little_monster.deployments.replica_logs import setup_replica_logs
-from little_monster.pipelines.fill import FillOptions, RayFill
+from little_monster.pipelines.fill import Embedded, EmbedderFill, Fill, FillOptions, Range, RayFill
 from little_monster.pipelines.ingest import IngestParts
 from little_monster.pipelines.tasks import RayReader, ReaderOptions
 from little_monster.pipelines.worker import WorkerParts, new_consumer
@@ -60,7 +61,8 @@ class Jobs:
     async def _parts(
         self, settings: Settings, options: JobsOptions, stack: contextlib.AsyncExitStack
     ) -> WorkerParts:
-        embedder = handles.embedder(await _handle(embedding.NAME))
+        models = await _handle(embedding.NAME)
+        embedder = handles.embedder(models)
         collections = await _collections(settings)
         stack.push_async_callback(collections.close)
         shelf = Shelf(self._database, collections, embedder, first=settings.qdrant.collection)
@@ -70,14 +72,12 @@ class Jobs:
             self._database,
             open_storage(storage_url(settings)),
             embedder,
-            (await shelf.live()).index,
+            handles.vector_index(await _handle(retrieval.NAME)),
             RayReader(ReaderOptions(cpus=options.reader_cpus)),
             settings.upload.max_pages,
         )
         moderator = handles.moderator(await _handle(moderation.NAME))
-        fill = RayFill(
-            FillOptions(actors=options.fill_actors, cpus=options.fill_cpus, gpus=options.fill_gpus)
-        )
+        fill = _fill(models, options, settings, EmbedderFill(self._database, embedder))
         return WorkerParts(settings, ingest, moderator, redis, shelf, fill)
 
     async def check_health(self) -> None:
@@ -108,6 +108,21 @@ async def _handle(deployment: str) -> DeploymentHandle:
         except _NO_GRAPH_YET:
             _log.info("waiting_for_application", application=GRAPH)
             await asyncio.sleep(_GRAPH_POLL_S)
+
+
+def _fill(models: DeploymentHandle, options: JobsOptions, settings: Settings, here: EmbedderFill) -> Fill:
+    """Return what fills a new collection with vectors like those of the queries."""
+
+    async def fill(source: str, ranges: Sequence[Range]) -> AsyncGenerator[list[Embedded], None]:
+        configured = await models.options.remote()
+        load = embedding.model_loader(configured, settings)
+        sizes = FillOptions(actors=options.fill_actors, cpus=options.fill_cpus, gpus=options.fill_gpus)
+        by: Fill = here if configured.engine == "openai" else RayFill(load, sizes)
+        async with contextlib.aclosing(by(source, ranges)) as batches:
+            async for batch in batches:
+                yield batch
+
+    return fill
 
 
 async def _collections(settings: Settings) -> Collections:

@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 import numpy
@@ -19,7 +19,8 @@ import ray
 from little_monster.db.models.user_documents import EmbeddingStatus
 from little_monster.db.repositories import document_chunks, drift
 from little_monster.db.session import Database
-from little_monster.pipelines.stages.embed import embedded_text
+from little_monster.pipelines.stages.embed import embed_batches, embedded_text
+from little_monster.platform.engines.protocols import Embedder
 from little_monster.platform.resources import open_database
 from little_monster.platform.settings import load_settings
 
@@ -69,7 +70,6 @@ class FillOptions:
     cpus: float = 1.0
     gpus: float = 0.0
     batch: int = 64
-    device: str | None = None
 
 
 async def ranges(database: Database, after: UUID | None, *, chunks: int = 512) -> AsyncIterator[Range]:
@@ -131,26 +131,57 @@ def _read(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
         }
 
 
+class Engine(Protocol):
+    """A loaded model."""
+
+    def encode(self, texts: list[str]) -> "numpy.ndarray":
+        """Return float32 vectors of shape (len(texts), dimension)."""
+        ...
+
+
 class _Model:
     """An actor of Ray: texts to vectors."""
 
-    def __init__(self, source: str, device: str | None, batch: int) -> None:
-        from little_monster.platform.engines.sentence_transformer import SentenceTransformerEngine
-
+    def __init__(self, load: Callable[[str], Engine], source: str) -> None:
         # Whoever waits for an answer goes first.
         os.nice(10)
-        self._engine = SentenceTransformerEngine(source, device=device, batch_size=batch)
+        self._engine = load(source)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         texts = batch.pop("text")
         return {**batch, "vector": self._engine.encode([str(text) for text in texts])}
 
 
-class RayFill:
-    """A `Fill` on the cluster that this process belongs to."""
+class EmbedderFill:
+    """A `Fill` in this process, by an embedder elsewhere: for models behind an endpoint, which no actor can
+    load."""
 
-    def __init__(self, options: FillOptions) -> None:
-        self._options = options
+    def __init__(self, database: Database, embedder: Embedder) -> None:
+        self._database, self._embedder = database, embedder
+
+    async def __call__(self, source: str, ranges: Sequence[Range]) -> AsyncGenerator[list[Embedded], None]:
+        """See `Fill`."""
+        for number, one in enumerate(ranges):
+            texts = [text async for text in read_range(self._database, number, one)]
+            async for first, vectors in embed_batches(
+                self._embedder, [text.text for text in texts], source=source
+            ):
+                yield [
+                    Embedded(number, text.owner, text.document_id, text.chunk_id, vector)
+                    for text, vector in zip(texts[first:], vectors, strict=False)
+                ]
+
+
+class RayFill:
+    """A `Fill` on the cluster that this process belongs to.
+
+    Args:
+        load: loads the model of a source, in an actor: as the one that embeds queries is loaded.
+        options: see there.
+    """
+
+    def __init__(self, load: Callable[[str], Engine], options: FillOptions) -> None:
+        self._load, self._options = load, options
 
     async def __call__(self, source: str, ranges: Sequence[Range]) -> AsyncGenerator[list[Embedded], None]:
         """See `Fill`."""
@@ -193,7 +224,7 @@ class RayFill:
             texts = ray.data.from_items(_items(ranges), override_num_blocks=max(len(ranges), 1))
             vectors = texts.flat_map(_read, num_cpus=0.25).map_batches(
                 _Model,
-                fn_constructor_args=(source, options.device, options.batch),
+                fn_constructor_args=(self._load, source),
                 batch_size=options.batch,
                 compute=ray.data.ActorPoolStrategy(min_size=1, max_size=options.actors),
                 num_cpus=options.cpus,

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from little_monster.platform.cli.jobs import follow_job
+from little_monster.platform.cli.jobs import follow_job, queue_or_find
 from little_monster.platform.cli.session import open_session
 from little_monster.platform.cli.terminal import output
-from little_monster.platform.services.vector_index import TOLERANCE
+from little_monster.platform.services.vector_index import KIND, TOLERANCE
 
 
 def reembed(
@@ -31,8 +31,8 @@ def reembed(
     """Change the embedding model while everybody searches on, and show the collections.
 
     A worker fills a new collection beside the one that is searched, and then puts it in its place; the old
-    one stays until it is dropped. A command that was broken off goes on; the same command shows it again. Without
-    options the collections are shown. Log in as an admin first.
+    one stays until it is dropped. It goes on when this command is broken off, and the same command shows it
+    again. Without options the collections are shown. Log in as an admin first.
     """
     body = _body(model, dataset, tolerance, rebuild=rebuild, rollback=rollback, drop_old=drop_old)
     job, collections = asyncio.run(_change(body))
@@ -80,7 +80,7 @@ async def _change(body: dict[str, Any] | None) -> tuple[dict[str, Any] | None, l
     async with open_session().client() as client:
         job = None
         if body is not None:
-            _, job = await client.post("/api/v1/admin/index/changes", json=body)
+            job = await queue_or_find(client, "/api/v1/admin/index/changes", body, KIND)
             job = await follow_job(client, job, output, str(body["action"]).replace("_", "-"))
         return job, (await client.get("/api/v1/admin/index/collections"))["items"]
 

