@@ -4,6 +4,7 @@ import os
 import site
 import sys
 import sysconfig
+import tempfile
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -42,10 +43,13 @@ def _confine(request: Request, limits: Limits, folder: str) -> None:
     os.setsid()
     kernel.die_with_parent()
     os.chdir(folder)
+    # What the libraries, and the programs that they start, keep for a while.
+    os.environ["TMPDIR"] = tempfile.tempdir = folder
     _close_others(request)
     apply(limits)
-    kernel.confine_files(_readable())
-    kernel.refuse_calls()
+    kernel.confine_files(_readable(), folder)
+    if not limits.processes:
+        kernel.refuse_calls()
 
 
 def _close_others(request: Request) -> None:
@@ -62,7 +66,17 @@ def _readable() -> Iterator[str]:
     yield from (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"))
     yield from (path for path in sys.path if path.endswith(("site-packages", "dist-packages")))
     yield from site.getsitepackages()
-    yield from ("/usr/lib", "/lib", "/lib64", "/usr/share", os.devnull, "/dev/urandom", "/proc/self/statm")
+    yield from ([os.environ["HF_HOME"]] if "HF_HOME" in os.environ else [])
+    yield from (
+        "/usr/bin",
+        "/usr/lib",
+        "/lib",
+        "/lib64",
+        "/usr/share",
+        os.devnull,
+        "/dev/urandom",
+        "/proc/self/statm",
+    )
 
 
 def _answer(request: Request) -> bytes:

@@ -18,14 +18,14 @@ from typing import Final
 import structlog
 
 from little_monster.pipelines.sandbox import failures, wire
-from little_monster.pipelines.sandbox.limits import Limits
+from little_monster.pipelines.sandbox.limits import LIMITS, Limits
 from little_monster.pipelines.sandbox.server import PACKET_BYTES, READY, Ending
 from little_monster.pipelines.stages.document import ParsedDocument
 from little_monster.pipelines.stages.parse import MAX_PAGES, Family, family_of
 from little_monster.platform.errors import LittleMonsterError, ReadFailure
 
 # What a process of parsers may know of ours; everything else, secrets above all, stays behind.
-_KEPT_VARIABLES: Final = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH")
+_KEPT_VARIABLES: Final = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "HF_HOME", "LD_LIBRARY_PATH")
 _SET_VARIABLES: Final = {
     # Not from the folder it is started in.
     "PYTHONSAFEPATH": "1",
@@ -47,20 +47,24 @@ class SandboxBroken(LittleMonsterError):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a child wrote, None when it was too much, and how it ended."""
+    """What a child wrote, None when it was too much, how it ended, and what its limits were."""
 
     content: bytes | None
     ending: Ending
+    limits: Limits
 
 
 class Sandbox:
     """Parses files in processes of their own, one at a time for each family of parsers.
 
     A server starts with the first file of its family, and is kept. Safe to be called by several threads.
+
+    Args:
+        limits: for each file, of whatever family; None: those of its family.
     """
 
     def __init__(self, limits: Limits | None = None) -> None:
-        self._limits = limits or Limits()
+        self._limits = dict.fromkeys(Family, limits) if limits else LIMITS
         self._servers: dict[Family, _Server] = {}
         self._locks = {family: threading.Lock() for family in Family}
 
@@ -72,14 +76,7 @@ class Sandbox:
                 `output_too_large`.
             SandboxBroken: another time it may work.
         """
-        return self.parse_measured(content, file_type, max_pages=max_pages)[0]
-
-    def parse_measured(
-        self, content: bytes, file_type: str, *, max_pages: int = MAX_PAGES
-    ) -> tuple[ParsedDocument, Ending]:
-        """Parse as `parse` does; return also what it took."""
-        answer = self.ask(content, file_type, max_pages=max_pages)
-        return self._document(answer), answer.ending
+        return self.document_of(self.ask(content, file_type, max_pages=max_pages))
 
     def ask(self, content: bytes, file_type: str, *, max_pages: int = MAX_PAGES) -> Answer:
         """Have a child parse a file, and return what it said and how it ended.
@@ -92,7 +89,7 @@ class Sandbox:
             server = self._servers.get(family) or _Server(family)
             self._servers[family] = server
             try:
-                return server.ask(content, file_type, max_pages, self._limits)
+                return server.ask(content, file_type, max_pages, self._limits[family])
             except BaseException:
                 self._servers.pop(family).close()
                 raise
@@ -104,27 +101,25 @@ class Sandbox:
                 if family in self._servers:
                     self._servers.pop(family).close()
 
-    def _document(self, answer: Answer) -> ParsedDocument:
+    def document_of(self, answer: Answer) -> ParsedDocument:
+        """Return the document of an answer. Raises ReadFailure as `parse`."""
         ending = answer.ending
         if ending.timed_out or ending.signal == signal.SIGXCPU:
-            raise failures.timeout(self._limits.wall_s)
+            raise failures.timeout(answer.limits.wall_s)
         if answer.content is None:
             raise failures.too_large()
         if ending.status:
-            raise self._death(ending)
+            raise _death(ending, answer.limits)
         try:
             return wire.read_answer(answer.content)
+        except ReadFailure as failure:
+            # Libraries that get no memory may take the file for damaged.
+            if failure.code.endswith("_damaged") and _was_full(ending, answer.limits):
+                raise failures.out_of_memory() from None
+            raise
         except (wire.ParserError, wire.Malformed) as error:
             _log.warning("parser_failed", error=type(error).__name__, detail=str(error))
             raise failures.crashed() from None
-
-    def _death(self, ending: Ending) -> ReadFailure:
-        _log.warning("parser_died", signal=ending.signal, status=ending.status, peak=ending.peak_bytes)
-        if ending.signal == signal.SIGKILL and ending.cpu_s >= self._limits.cpu_s:
-            return failures.timeout(self._limits.wall_s)
-        if ending.signal == signal.SIGKILL or ending.peak_bytes >= _NEARLY_ALL * self._limits.memory_bytes:
-            return failures.out_of_memory()
-        return failures.crashed()
 
 
 class _Server:
@@ -168,7 +163,7 @@ class _Server:
         message = self._receive(max(deadline - time.monotonic(), 1.0))
         if not message:
             raise SandboxBroken("the server of the parsers ended")
-        return Answer(answer, Ending(**json.loads(message)))
+        return Answer(answer, Ending(**json.loads(message)), limits)
 
     def close(self) -> None:
         """End it; its child ends with it."""
@@ -191,6 +186,20 @@ class _Server:
             return self._control.recv(PACKET_BYTES)
         except OSError:
             return b""
+
+
+def _death(ending: Ending, limits: Limits) -> ReadFailure:
+    _log.warning("parser_died", signal=ending.signal, status=ending.status, peak=ending.peak_bytes)
+    if ending.signal == signal.SIGKILL and ending.cpu_s >= limits.cpu_s:
+        return failures.timeout(limits.wall_s)
+    # Nobody but the kernel kills it so, when the machine has no memory left.
+    if ending.signal == signal.SIGKILL or _was_full(ending, limits):
+        return failures.out_of_memory()
+    return failures.crashed()
+
+
+def _was_full(ending: Ending, limits: Limits) -> bool:
+    return ending.peak_bytes >= _NEARLY_ALL * limits.memory_bytes
 
 
 def _read(pipe: int, limit: int, deadline: float) -> bytes | None:

@@ -10,7 +10,7 @@ import platform
 import struct
 from collections.abc import Iterable
 
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 4, 22, 38
+_PR_SET_PDEATHSIG, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 22, 38
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 
 _LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446
@@ -20,6 +20,7 @@ _FILE_RIGHTS = {1: 2**13 - 1, 2: 2**14 - 1, 3: 2**15 - 1, 4: 2**15 - 1}
 _ALL_FILE_RIGHTS, _ALL_NET_RIGHTS, _ALL_SCOPES = 2**16 - 1, 2**2 - 1, 2**2 - 1
 _EXECUTE, _READ_FILE, _READ_FOLDER = 1 << 0, 1 << 2, 1 << 3
 _ON_A_FILE = _EXECUTE | _READ_FILE
+_READING = _ON_A_FILE | _READ_FOLDER
 
 _SECCOMP_FILTER = 2
 _KILL, _REFUSE, _ALLOW = 0x80000000, 0x00050000, 0x7FFF0000
@@ -54,8 +55,8 @@ def die_with_parent() -> bool:
 
 
 def forbid_new_privileges() -> bool:
-    """Let no program that this process or a child of it runs gain rights, and nobody read its memory."""
-    return _prctl(_PR_SET_NO_NEW_PRIVS, 1) and _prctl(_PR_SET_DUMPABLE, 0)
+    """Let no program that this process or a child of it runs gain rights."""
+    return _prctl(_PR_SET_NO_NEW_PRIVS, 1)
 
 
 def leave_network() -> bool:
@@ -63,20 +64,22 @@ def leave_network() -> bool:
     return _unshare(_CLONE_NEWNET) or _unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
 
 
-def confine_files(readable: Iterable[str]) -> bool:
-    """Let this process read below `readable`, and open no other file, no TCP port and, on a newer kernel,
-    signal no process outside (Landlock).
+def confine_files(readable: Iterable[str], own: str) -> bool:
+    """Let this process read below `readable`, do what it likes in the folder `own`, and open no other file,
+    no TCP port and, on a newer kernel, signal no process outside (Landlock).
     """
     version = _libc.syscall(_LANDLOCK_CREATE, None, 0, _LANDLOCK_VERSION)
     if version < 1:
         return False
-    rights = struct.pack("=3Q", _FILE_RIGHTS.get(version, _ALL_FILE_RIGHTS), _ALL_NET_RIGHTS, _ALL_SCOPES)
+    on_files = _FILE_RIGHTS.get(version, _ALL_FILE_RIGHTS)
+    rights = struct.pack("=3Q", on_files, _ALL_NET_RIGHTS, _ALL_SCOPES)
     # An older kernel takes a shorter structure.
     rules = _libc.syscall(_LANDLOCK_CREATE, rights, 8 if version < 4 else 16 if version < 6 else 24, 0)
     if rules < 0:
         return False
     for path in readable:
-        _allow_reading(rules, path)
+        _allow(rules, path, _READING)
+    _allow(rules, own, on_files)
     done = bool(_libc.syscall(_LANDLOCK_RESTRICT, rules, 0) == 0)
     os.close(rules)
     return done
@@ -111,12 +114,13 @@ def _program(architecture: int, calls: tuple[int, ...]) -> bytes:
     return b"".join(struct.pack("HBBI", *instruction) for instruction in instructions)
 
 
-def _allow_reading(rules: int, path: str) -> None:
+def _allow(rules: int, path: str, rights: int) -> None:
     try:
         handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:
         return
-    rights = _ON_A_FILE | _READ_FOLDER if os.path.isdir(path) else _ON_A_FILE  # noqa: PTH112
+    if not os.path.isdir(path):  # noqa: PTH112
+        rights &= _ON_A_FILE
     _libc.syscall(_LANDLOCK_ADD, rules, _LANDLOCK_PATH, struct.pack("=Qi", rights, handle), 0)
     os.close(handle)
 

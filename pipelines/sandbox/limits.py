@@ -1,8 +1,11 @@
 """What a process that parses a file may use."""
 
 import resource
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from little_monster.pipelines.stages.parse import Family
 
 # Pages of libraries that are touched for the first time while a file is parsed are not asked for.
 _SLACK_BYTES = 24 * 2**20
@@ -12,7 +15,7 @@ _LEAST_BYTES = 64 * 2**20
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Seconds of CPU and of time, bytes of memory (resident), of a file that it writes and of its answer, and
-    open files.
+    open files; whether it may start programs and threads.
     """
 
     cpu_s: int = 50
@@ -21,20 +24,37 @@ class Limits:
     file_bytes: int = 16 * 2**20
     output_bytes: int = 64 * 2**20
     open_files: int = 64
+    processes: bool = False
+
+
+LIMITS: Mapping[Family, Limits] = {
+    Family.LIGHT: Limits(),
+    Family.RICH: Limits(),
+    # Models, and a program for each page. It ends before who waits for it gives up (`ReaderOptions`).
+    Family.OCR: Limits(
+        cpu_s=1_000,
+        wall_s=270.0,
+        memory_bytes=6 * 2**30,
+        file_bytes=2**30,
+        open_files=1_024,
+        processes=True,
+    ),
+}
 
 
 def apply(limits: Limits) -> None:
     """Limit this process, for good. Nobody, not even root, gets a core dump of it."""
-    room = _memory_room(limits)
-    for kind, value in (
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_CPU, limits.cpu_s),
-        (resource.RLIMIT_FSIZE, limits.file_bytes),
-        (resource.RLIMIT_NOFILE, limits.open_files),
+    values = {
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_CPU: limits.cpu_s,
+        resource.RLIMIT_FSIZE: limits.file_bytes,
+        resource.RLIMIT_NOFILE: limits.open_files,
+        resource.RLIMIT_AS: _memory_room(limits),
+    }
+    if not limits.processes:
         # Root is exempt; `kernel` forbids processes and threads to it too.
-        (resource.RLIMIT_NPROC, 0),
-        (resource.RLIMIT_AS, room),
-    ):
+        values[resource.RLIMIT_NPROC] = 0
+    for kind, value in values.items():
         # At the soft limit of CPU time the process is told (SIGXCPU), and ends.
         resource.setrlimit(kind, (value, value + 2 if kind == resource.RLIMIT_CPU else value))
 

@@ -24,6 +24,9 @@ from little_monster.pipelines.stages.parse import Family, preload
 
 PACKET_BYTES = 4096
 READY = b"ready"
+_NICENESS = 10
+# A child lives for one file, and memory that hangs together in circles is rare in it.
+_COLLECT_AFTER = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +105,16 @@ def main(arguments: list[str]) -> None:
     control = socket.socket(fileno=int(arguments[0]))
     kernel.forbid_new_privileges()
     kernel.leave_network()
-    _without_torch()
-    preload(Family(arguments[1]))
+    # Answers to people go before files.
+    os.nice(_NICENESS)
+    family = Family(arguments[1])
+    if family is not Family.OCR:
+        _without_torch()
+    preload(family)
     # What is there by now stays, and looking through it again would copy its memory in every child.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER)
     with tempfile.TemporaryDirectory(prefix="lm-parse-") as folder:
         serve(control, folder)
 

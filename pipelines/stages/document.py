@@ -128,15 +128,18 @@ class DocumentBuilder:
             self._extend_page(page, start)
 
     def add_lines(
-        self, kind: BlockKind, lines: Sequence[tuple[str, Bounds]], *, page: int, level: int = 0
+        self, kind: BlockKind, lines: Sequence[tuple[str, Bounds, bool]], *, page: int, level: int = 0
     ) -> None:
-        """Append a block of visible lines, each without white space at its ends, and where they stand."""
+        """Append a block of visible lines, each without white space at its ends, where they stand, and
+        whether they go on with a word of the line before.
+        """
         self._separate(kind)
-        start = position = self._length
-        for text, bounds in lines:
-            self._lines.append(Box(page, position, position + len(text), *bounds))
-            position += len(text) + 1
-        self._append("\n".join(text for text, _ in lines))
+        start = self._length
+        for number, (text, bounds, joined) in enumerate(lines):
+            if number and not joined:
+                self._append("\n")
+            self._lines.append(Box(page, self._length, self._length + len(text), *bounds))
+            self._append(text)
         self._blocks.append(Block(kind, start, self._length, level))
         self._extend_page(page, start)
 

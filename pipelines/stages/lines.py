@@ -21,14 +21,14 @@ _INDENT = 0.8
 
 _SENTENCE_ENDS = ".!?:。！？"  # noqa: RUF001  Full-width marks end sentences in CJK text.
 
-# PDFium joins a word that is hyphenated over two lines and leaves one of these where the hyphen was.
-_HYPHEN_MARKS = re.compile("[\ufffe\x02]")
+# PDFium joins two lines when a word is hyphenated over them, and leaves one of these where the hyphen was.
+_HYPHEN_MARK = re.compile("[\ufffe\x02]")
 _LINE_END = "\r\n"
 
 
 class Line(NamedTuple):
     """One line of text; its bounds in points from the lower left corner of the page, `size` of its letters in
-    points.
+    points; `joined` when it goes on with a word that was hyphenated at the end of the line before.
     """
 
     text: str
@@ -37,25 +37,35 @@ class Line(NamedTuple):
     right: float
     top: float
     size: float
+    joined: bool = False
 
 
 def page_lines(page: Any) -> list[Line]:
-    """Return the visible lines of a `pypdfium2.PdfTextPage`, in reading order; a hyphenated word goes to its
-    first line.
-    """
+    """Return the visible lines of a `pypdfium2.PdfTextPage`, in reading order."""
     text = page.get_text_range()
     places = _Places(page.raw, _units(text))
-    lines, position = [], 0
+    lines: list[Line] = []
+    position = 0
     for line in text.split(_LINE_END):
-        units = _units(line)
-        visible = _visible(line)
-        if visible:
-            # White space is one unit a character.
-            first = position + len(line) - len(line.lstrip())
-            last = position + units - len(line) + len(line.rstrip()) - 1
-            lines.append(Line(visible, *places.bounds(first, last), places.letter_size(first)))
-        position += units + len(_LINE_END)
+        if line.isprintable():
+            lines += _parts_of(line, position, places, joined=False)
+            position += _units(line)
+        else:
+            for number, part in enumerate(_HYPHEN_MARK.split(line)):
+                lines += _parts_of(part, position, places, joined=number > 0 and bool(lines))
+                position += _units(part) + 1
+            position -= 1
+        position += len(_LINE_END)
     return lines
+
+
+def _parts_of(line: str, position: int, places: "_Places", *, joined: bool) -> Iterator[Line]:
+    visible = (line if line.isprintable() else storable(line)).strip()
+    if visible:
+        # White space is one unit a character.
+        first = position + len(line) - len(line.lstrip())
+        last = position + _units(line) - len(line) + len(line.rstrip()) - 1
+        yield Line(visible, *places.bounds(first, last), places.letter_size(first), joined)
 
 
 def paragraphs(lines: Sequence[Line]) -> Iterator[list[Line]]:
@@ -63,7 +73,7 @@ def paragraphs(lines: Sequence[Line]) -> Iterator[list[Line]]:
     pitch = _usual_pitch(lines)
     paragraph: list[Line] = []
     for line in lines:
-        if paragraph and _parts(paragraph, line, pitch):
+        if paragraph and not line.joined and _parts(paragraph, line, pitch):
             yield paragraph
             paragraph = []
         paragraph.append(line)
@@ -111,11 +121,6 @@ class _Places:
             return position
         index: int = raw.FPDFText_GetCharIndexFromTextIndex(self._page, position)
         return max(index, 0)
-
-
-def _visible(text: str) -> str:
-    # Most lines need no look at each character.
-    return (text if text.isprintable() else _HYPHEN_MARKS.sub("", storable(text))).strip()
 
 
 def _units(text: str) -> int:

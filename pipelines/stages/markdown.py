@@ -11,7 +11,8 @@ from little_monster.platform.errors import ReadFailure
 _FRONT_MATTER = re.compile(r"\A---[^\S\n]*\n(.*?\n)(?:---|\.\.\.)[^\S\n]*(?:\n|\Z)", re.DOTALL)
 # A formula stays in the text as it was written, in TeX.
 _FORMULA = re.compile(r"\$\$.+?\$\$|(?<![\\$\w])\$(?=\S)[^$\n]{1,200}?(?<=\S)\$(?![\w$])", re.DOTALL)
-_FIGURE, _NAMED_FIGURE = re.compile(r"!\[[^\]\n]*\]"), re.compile(r"!\[[^\]\n]*\w[^\]\n]*\]")
+_FIGURE = re.compile(r"!\[[^\[\]\n]{0,300}\]")
+_NAMED_FIGURE = re.compile(r"!\[[^\[\]\n]{0,300}?\w[^\[\]\n]{0,300}\]")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _FIELD = r"^{name}:[^\S\n]*[\"']?(.+?)[\"']?[^\S\n]*$"
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 
+from little_monster.pipelines.stages import ocr
 from little_monster.pipelines.stages.document import ParsedDocument
 from little_monster.pipelines.stages.docx import parse_docx
 from little_monster.pipelines.stages.epub import parse_epub
@@ -21,14 +22,18 @@ Parser = Callable[[bytes], ParsedDocument]
 
 
 class Family(StrEnum):
-    """Parsers that need the same libraries: `RICH` ones take seconds to load, and 0.2 GB."""
+    """Parsers that need the same libraries: `RICH` ones take seconds to load, and 0.2 GB, those of `OCR`
+    gigabytes.
+    """
 
     LIGHT = "light"
     RICH = "rich"
+    OCR = "ocr"
 
 
 _FAMILIES = {
     "pdf": Family.LIGHT,
+    ocr.FILE_TYPE: Family.OCR,
     "txt": Family.LIGHT,
     "docx": Family.RICH,
     "pptx": Family.RICH,
@@ -46,7 +51,7 @@ def parse(source: bytes | Path, file_type: str, *, max_pages: int = MAX_PAGES) -
     Args:
         source: the file's content, or where it is.
         file_type: `pdf`, `docx`, `pptx`, `epub`, `html`, `md` or `txt`, in any case, with or without a
-            leading dot.
+            leading dot, or `ocr.FILE_TYPE`.
         max_pages: most pages of a PDF.
 
     Raises:
@@ -79,11 +84,14 @@ def preload(family: Family) -> None:
         parse(b"# Cells\n\nA cell has a nucleus, and it divides.", "md")
         for name in ("docx", "pptx", "html"):
             load_partitioner(name)
+    if family is Family.OCR:
+        load_partitioner("pdf")
 
 
 def _parser(file_type: str, max_pages: int) -> Parser:
     parsers: dict[str, Parser] = {
         "pdf": lambda content: parse_pdf(content, max_pages=max_pages),
+        ocr.FILE_TYPE: lambda content: parse_pdf(content, max_pages=max_pages, recognise=ocr.recognise),
         "docx": parse_docx,
         "pptx": parse_pptx,
         "epub": parse_epub,

@@ -125,7 +125,7 @@ def _add_page(builder: DocumentBuilder, page: _Page, levels: Mapping[float, int]
     for paragraph in paragraphs(page.lines):
         length = sum(len(line.text) + 1 for line in paragraph) - 1
         level = levels.get(paragraph[0].size, 0) if length <= _HEADING_CHARS else 0
-        placed = [(line.text, line[1:5]) for line in paragraph]
+        placed = [(line.text, line[1:5], line.joined) for line in paragraph]
         builder.add_lines("heading" if level else "paragraph", placed, page=page.number, level=level)
     seen, kept = formulas_in(line.text for line in page.lines)
     builder.saw("formulas", seen, kept=kept)

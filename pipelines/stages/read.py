@@ -8,8 +8,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from little_monster.pipelines.sandbox.client import shared_sandbox
+from little_monster.pipelines.stages import ocr
 from little_monster.pipelines.stages.chunk import Chunk, chunk
+from little_monster.pipelines.stages.document import ParsedDocument
 from little_monster.pipelines.stages.tokens import chunk_size, load_counter
+from little_monster.platform.errors import ReadFailure
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ def read(request: ReadRequest) -> ReadDocument:
         SandboxBroken: the process that reads files did not start, or was ended from outside.
         ConfigurationError: the tokenizer of the embedding model is missing.
     """
-    document = shared_sandbox().parse(request.content, request.file_type, max_pages=request.max_pages)
+    document = _parse(request)
     chunks = chunk(document, load_counter(request.model_source), chunk_size(request.max_tokens))
     return ReadDocument(
         chunks=tuple(chunks),
@@ -61,3 +64,20 @@ def read(request: ReadRequest) -> ReadDocument:
         report=asdict(document.report),
         date=document.date,
     )
+
+
+def _parse(request: ReadRequest) -> ParsedDocument:
+    """Parse a file; what it shows without text is recognised where that is installed."""
+    sandbox = shared_sandbox()
+    try:
+        document = sandbox.parse(request.content, request.file_type, max_pages=request.max_pages)
+        if not document.report.needs_ocr or not _can_recognise(request):
+            return document
+    except ReadFailure as failure:
+        if failure.code != "no_text" or not _can_recognise(request):
+            raise
+    return sandbox.parse(request.content, ocr.FILE_TYPE, max_pages=request.max_pages)
+
+
+def _can_recognise(request: ReadRequest) -> bool:
+    return request.file_type == "pdf" and ocr.is_installed()
