@@ -144,9 +144,7 @@ async def _throw_away_account(session: CliSession) -> AsyncIterator[ApiClient]:
 
 
 def _tell_of_the_limit() -> None:
-    errors.print(
-        "[yellow]The API refuses more requests a minute to one user; from here on it sets the pace[/]"
-    )
+    errors.print("[yellow]The API limits the requests of one user: it sets the pace now[/]")
 
 
 async def _upload(run: _Run, kind: CorpusFormat) -> Shelf:
