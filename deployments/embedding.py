@@ -37,11 +37,14 @@ class Embedding:
     async def ready(self) -> None:
         """Answer when the model is loaded."""
 
-    async def describe(self) -> EmbedderInfo:
+    async def describe(self, source: str = "") -> EmbedderInfo:
         """Say which model this is."""
         return self._engine.info
 
-    async def embed(self, texts: list[str]) -> numpy.ndarray:
+    async def load(self, source: str) -> None:
+        """Have a model ready before its first texts come."""
+
+    async def embed(self, texts: list[str], source: str = "", urgent: bool = False) -> numpy.ndarray:
         """Return float32 vectors of shape (len(texts), dimension)."""
         vectors: numpy.ndarray = await self._embed_calls(texts)
         return vectors
@@ -78,14 +81,19 @@ class EndpointEmbedding:
     async def ready(self) -> None:
         """Answer when the replica is up; the endpoint is asked with the first text."""
 
-    async def describe(self) -> EmbedderInfo:
+    async def describe(self, source: str = "") -> EmbedderInfo:
         """Say which model this is."""
-        return await self._engine.describe()
+        return await self._engine.describe(source)
 
-    async def embed(self, texts: list[str]) -> numpy.ndarray:
+    async def load(self, source: str) -> None:
+        """Have a model ready before its first texts come."""
+        await self._engine.load(source)
+
+    async def embed(self, texts: list[str], source: str = "", urgent: bool = False) -> numpy.ndarray:
         """Return float32 vectors of shape (len(texts), dimension)."""
-        vectors: numpy.ndarray = numpy.asarray(await self._engine.embed(texts), dtype=numpy.float32)
-        return vectors
+        vectors = await self._engine.embed(texts, source=source, urgent=urgent)
+        array: numpy.ndarray = numpy.asarray(vectors, dtype=numpy.float32)
+        return array
 
 
 def build_embedding(options: EmbeddingOptions) -> Application:

@@ -19,7 +19,7 @@ from little_monster.db.session import Database, Session
 from little_monster.db.vectors.index import VectorIndex
 from little_monster.pipelines import retries
 from little_monster.pipelines.leases import Lease, LeaseLost
-from little_monster.pipelines.stages.embed import embed_batches
+from little_monster.pipelines.stages.embed import embed_batches, embedded_text
 from little_monster.pipelines.stages.read import ReadDocument, Reader, ReadRequest
 from little_monster.pipelines.stages.store import points, rows
 from little_monster.platform.engines.protocols import Embedder, EmbedderInfo
@@ -126,7 +126,8 @@ async def _drop_old_points(lease: Lease, parts: IngestParts, new: Sequence[NewCh
 
 async def _index(lease: Lease, parts: IngestParts, new: Sequence[NewChunk]) -> None:
     owner, document_id = lease.job.user_id, _document_id(lease)
-    async for first, vectors in embed_batches(parts.embedder, [row.content for row in new]):
+    texts = [embedded_text(row.headings, row.content) for row in new]
+    async for first, vectors in embed_batches(parts.embedder, texts):
         done = first + len(vectors)
         await parts.index.upsert(points(owner, document_id, new[first:done], vectors))
         share = _READ_SHARE + (_EMBEDDED_SHARE - _READ_SHARE) * done / len(new)

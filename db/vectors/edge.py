@@ -10,8 +10,16 @@ from uuid import UUID
 import qdrant_edge as qdrant
 
 from little_monster.db.errors import DimensionMismatch, IndexUnavailable
-from little_monster.db.vectors.index import Hit, Point
-from little_monster.db.vectors.payload import DOCUMENT, OWNER, check_dimension, to_hit, to_payload
+from little_monster.db.vectors.index import Hit, Point, StoredPoint
+from little_monster.db.vectors.payload import (
+    DOCUMENT,
+    OWNER,
+    behind,
+    check_dimension,
+    to_hit,
+    to_payload,
+    to_stored,
+)
 
 Result = TypeVar("Result")
 
@@ -60,6 +68,20 @@ class EdgeIndex:
     async def delete_owner(self, owner: UUID) -> None:
         """See `VectorIndex.delete_owner`."""
         await self._write(qdrant.UpdateOperation.delete_points_by_filter(_of(owner, [])))
+
+    async def delete(self, owner: UUID, ids: Sequence[UUID]) -> None:
+        """See `VectorIndex.delete`."""
+        if ids:
+            chosen = qdrant.Filter(must=[_of(owner, []), qdrant.HasIdCondition({*ids})])
+            await self._write(qdrant.UpdateOperation.delete_points_by_filter(chosen))
+
+    async def scan(self, after: UUID | None, limit: int) -> list[StoredPoint]:
+        """See `VectorIndex.scan`."""
+        shard = await self._open()
+        whose = qdrant.PayloadSelector.Include([OWNER, DOCUMENT])
+        request = qdrant.ScrollRequest(offset=behind(after), limit=limit, with_payload=whose)
+        records, _ = await _in_thread(lambda: shard.scroll(request))
+        return [to_stored(record.id, record.payload) for record in records]
 
     async def count(self, owner: UUID, document_id: UUID | None = None) -> int:
         """See `VectorIndex.count`."""

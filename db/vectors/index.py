@@ -27,8 +27,18 @@ class Hit:
     payload: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class StoredPoint:
+    """A point as it is told apart from others: whose it is, without vector and text."""
+
+    id: UUID
+    owner: UUID
+    document_id: UUID
+
+
 class VectorIndex(Protocol):
-    """The vector index. No call reads without an owner: the filter is applied below this line.
+    """The vector index. No call reads without an owner: the filter is applied below this line. Only `scan`,
+    which is the operator's and shows no text, sees all.
 
     Every call makes the collection where it is missing.
 
@@ -53,6 +63,15 @@ class VectorIndex(Protocol):
 
     async def delete_owner(self, owner: UUID) -> None:
         """Remove all points of an owner; one who has none is fine."""
+        ...
+
+    async def delete(self, owner: UUID, ids: Sequence[UUID]) -> None:
+        """Remove those of the points that are the owner's; missing ones are fine."""
+        ...
+
+    async def scan(self, after: UUID | None, limit: int) -> list[StoredPoint]:
+        """Return at most `limit` points of all owners behind the id `after`, in the order of their ids; for
+        the check of drift alone."""
         ...
 
     async def count(self, owner: UUID, document_id: UUID | None = None) -> int:

@@ -5,9 +5,10 @@ from typing import Any
 from uuid import UUID
 
 from little_monster.db.errors import DimensionMismatch
-from little_monster.db.vectors.index import Hit, Point
+from little_monster.db.vectors.index import Hit, Point, StoredPoint
 
 OWNER, DOCUMENT = "user_id", "document_id"
+_LAST = 2**128 - 1
 
 
 def to_payload(point: Point) -> dict[str, Any]:
@@ -20,6 +21,17 @@ def to_hit(point_id: object, score: float, payload: Mapping[str, Any] | None) ->
     rest = dict(payload or {})
     rest.pop(OWNER, None)
     return Hit(UUID(str(point_id)), UUID(rest.pop(DOCUMENT)), score, rest)
+
+
+def to_stored(point_id: object, payload: Mapping[str, Any] | None) -> StoredPoint:
+    """Return whose a stored point is."""
+    whose = payload or {}
+    return StoredPoint(UUID(str(point_id)), UUID(whose[OWNER]), UUID(whose[DOCUMENT]))
+
+
+def behind(after: UUID | None) -> UUID | None:
+    """Return the id that a scan behind `after` begins with; None from the start."""
+    return None if after is None else UUID(int=min(after.int + 1, _LAST))
 
 
 def check_dimension(vector: Sequence[float], dimension: int) -> None:

@@ -9,8 +9,16 @@ from qdrant_client import AsyncQdrantClient, models
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
 from little_monster.db.errors import DimensionMismatch, IndexUnavailable
-from little_monster.db.vectors.index import Hit, Point
-from little_monster.db.vectors.payload import DOCUMENT, OWNER, check_dimension, to_hit, to_payload
+from little_monster.db.vectors.index import Hit, Point, StoredPoint
+from little_monster.db.vectors.payload import (
+    DOCUMENT,
+    OWNER,
+    behind,
+    check_dimension,
+    to_hit,
+    to_payload,
+    to_stored,
+)
 
 _BATCH = 256
 _CONFLICT = 409
@@ -72,6 +80,25 @@ class QdrantIndex:
     async def delete_owner(self, owner: UUID) -> None:
         """See `VectorIndex.delete_owner`."""
         await self._delete(_of(owner, []))
+
+    async def delete(self, owner: UUID, ids: Sequence[UUID]) -> None:
+        """See `VectorIndex.delete`."""
+        if ids:
+            named = models.HasIdCondition(has_id=[str(point_id) for point_id in ids])
+            await self._delete(models.Filter(must=[_of(owner, []), named]))
+
+    async def scan(self, after: UUID | None, limit: int) -> list[StoredPoint]:
+        """See `VectorIndex.scan`."""
+        first = behind(after)
+        async with self._ready() as client:
+            records, _ = await client.scroll(
+                self._collection,
+                offset=None if first is None else str(first),
+                limit=limit,
+                with_payload=[OWNER, DOCUMENT],
+                with_vectors=False,
+            )
+        return [to_stored(record.id, record.payload) for record in records]
 
     async def count(self, owner: UUID, document_id: UUID | None = None) -> int:
         """See `VectorIndex.count`."""

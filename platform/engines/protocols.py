@@ -44,14 +44,33 @@ class ChatModel(Protocol):
 
 
 class Embedder(Protocol):
-    """Turns texts into vectors of one dimension, of length 1."""
+    """Turns texts into vectors of length 1, by one of several models.
 
-    async def describe(self) -> "EmbedderInfo":
+    `source` names the model as `EmbedderInfo.source` does; empty, it is the one that is configured.
+    """
+
+    async def describe(self, source: str = "") -> "EmbedderInfo":
         """Say which model this is."""
         ...
 
-    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """Return one vector (``dimension`` floats, L2 norm 1) a text, in order."""
+    async def load(self, source: str) -> None:
+        """Have a model ready before its first texts come.
+
+        Raises:
+            ConfigurationError: there is no such model.
+        """
+        ...
+
+    async def embed(
+        self, texts: Sequence[str], *, source: str = "", urgent: bool = False
+    ) -> list[list[float]]:
+        """Return one vector (``dimension`` floats, L2 norm 1) a text, in order.
+
+        Args:
+            texts: each is read up to `EmbedderInfo.max_tokens`.
+            source: the model.
+            urgent: somebody waits for it: it goes before whatever is not.
+        """
         ...
 
 

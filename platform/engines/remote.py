@@ -9,7 +9,7 @@ from contextlib import aclosing, contextmanager
 from typing import Any
 from uuid import UUID
 
-from little_monster.db.vectors.index import Hit, Point
+from little_monster.db.vectors.index import Hit, Point, StoredPoint
 from little_monster.platform.engines.protocols import ChatRequest, EmbedderInfo, ModerationResult, Passage
 from little_monster.platform.errors import EngineFailed, InvalidInput, NotFound, Unavailable
 
@@ -44,24 +44,30 @@ class _Remote:
 
 
 class RemoteEmbedder(_Remote):
-    """An `Embedder` behind a handle with `embed(texts) -> array (n, dimension)` and `describe()`."""
-
-    _info: EmbedderInfo | None = None
+    """An `Embedder` behind a handle with `describe(source)`, `load(source)` and `embed(texts, source, urgent)
+    -> array (n, dimension)`."""
 
     def __init__(self, handle: Any, *, failures: Failures) -> None:
         super().__init__(handle, name="embedding", failures=failures)
+        self._infos: dict[str, EmbedderInfo] = {}
 
-    async def describe(self) -> EmbedderInfo:
-        """Say which model this is; asked once, as a replaced model is a new graph."""
-        if self._info is None:
-            self._info = await self._call("describe")
-        return self._info
+    async def describe(self, source: str = "") -> EmbedderInfo:
+        """Say which model this is; asked once, as another configuration is a new graph."""
+        if source not in self._infos:
+            self._infos[source] = await self._call("describe", source)
+        return self._infos[source]
 
-    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+    async def load(self, source: str) -> None:
+        """Have a model ready before its first texts come."""
+        await self._call("load", source)
+
+    async def embed(
+        self, texts: Sequence[str], *, source: str = "", urgent: bool = False
+    ) -> list[list[float]]:
         """Return one vector a text."""
         if not texts:
             return []
-        vectors: list[list[float]] = (await self._call("embed", list(texts))).tolist()
+        vectors: list[list[float]] = (await self._call("embed", list(texts), source, urgent)).tolist()
         return vectors
 
 
@@ -116,6 +122,15 @@ class RemoteVectorIndex(_Remote):
     async def delete_owner(self, owner: UUID) -> None:
         """Remove every point of an owner."""
         await self._call("delete_owner", owner)
+
+    async def delete(self, owner: UUID, ids: Sequence[UUID]) -> None:
+        """Remove those of the points that are the owner's."""
+        await self._call("delete", owner, list(ids))
+
+    async def scan(self, after: UUID | None, limit: int) -> list[StoredPoint]:
+        """Return at most `limit` points of all owners behind the id `after`."""
+        points: list[StoredPoint] = await self._call("scan", after, limit)
+        return points
 
     async def count(self, owner: UUID, document_id: UUID | None = None) -> int:
         """Count the points of an owner, or of one document."""

@@ -28,7 +28,7 @@ async def search_passages(
     The owner is a filter in the index and, once more, the user of the transaction that reads the rows, so
     that a wrong entry in the index cannot show anybody another one's text.
     """
-    [vector] = await embedder.embed([query])
+    [vector] = await embedder.embed([query], urgent=True)
     hits = await index.search(owner, vector, limit=limit + SPARE_HITS, document_ids=document_ids)
     if not hits:
         return []

@@ -37,10 +37,15 @@ class InProcessEmbedder:
         self.failures = 0
         self.calls = 0
 
-    async def describe(self) -> EmbedderInfo:
+    async def describe(self, source: str = "") -> EmbedderInfo:
         return self.engine.info
 
-    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+    async def load(self, source: str) -> None:
+        pass
+
+    async def embed(
+        self, texts: Sequence[str], *, source: str = "", urgent: bool = False
+    ) -> list[list[float]]:
         self.calls += 1
         if self.failures:
             self.failures -= 1
@@ -352,10 +357,15 @@ class _Before:
     def __init__(self, embedder: InProcessEmbedder, happen: Callable[[], Awaitable[None]]) -> None:
         self._embedder, self._happen = embedder, happen
 
-    async def describe(self) -> EmbedderInfo:
+    async def describe(self, source: str = "") -> EmbedderInfo:
         return await self._embedder.describe()
 
-    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+    async def load(self, source: str) -> None:
+        pass
+
+    async def embed(
+        self, texts: Sequence[str], *, source: str = "", urgent: bool = False
+    ) -> list[list[float]]:
         vectors = await self._embedder.embed(texts)
         await self._happen()
         return vectors

@@ -8,7 +8,7 @@ from qdrant_client import AsyncQdrantClient, models
 
 from little_monster.db.errors import DimensionMismatch, IndexUnavailable
 from little_monster.db.vectors.edge import EdgeIndex
-from little_monster.db.vectors.index import Point, VectorIndex
+from little_monster.db.vectors.index import Point, StoredPoint, VectorIndex
 from little_monster.db.vectors.server import QdrantIndex
 
 EAST, NORTH, NORTH_EAST = [1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.6, 0.8, 0.0, 0.0]
@@ -206,3 +206,26 @@ async def test_a_server_that_is_away_is_unavailable(unused_tcp_port):
     with pytest.raises(IndexUnavailable):
         await index.check()
     await index.close()
+
+
+async def test_a_scan_shows_all_points_once_in_the_order_of_their_ids(index):
+    points = [point(uuid4(), uuid4(), EAST, page=3) for _ in range(25)]
+    await index.upsert(points)
+    seen, after = [], None
+    while batch := await index.scan(after, 10):
+        assert len(batch) <= 10
+        seen += batch
+        after = batch[-1].id
+    assert seen == sorted(
+        (StoredPoint(one.id, one.owner, one.document_id) for one in points), key=lambda one: one.id
+    )
+    assert await index.scan(UUID(int=2**128 - 1), 10) == []
+
+
+async def test_only_the_owners_points_are_deleted_by_id(index):
+    owner, other, document = uuid4(), uuid4(), uuid4()
+    gone, kept, theirs = (point(who, document, EAST) for who in (owner, owner, other))
+    await index.upsert([gone, kept, theirs])
+    await index.delete(owner, [gone.id, theirs.id, uuid4()])
+    await index.delete(owner, [])
+    assert {one.id for one in await index.scan(None, 10)} == {kept.id, theirs.id}
