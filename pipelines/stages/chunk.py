@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from itertools import takewhile
 
-from little_monster.pipelines.stages.document import ParsedDocument
+from little_monster.pipelines.stages.boxes import boxes_within
+from little_monster.pipelines.stages.document import Box, ParsedDocument
 from little_monster.pipelines.stages.sentences import MAX_CHARS_PER_TOKEN, Piece, pieces
 from little_monster.pipelines.stages.tokens import ChunkSize, TokenCounter
 
@@ -23,7 +24,7 @@ class Chunk:
 
     `page` to `page_end` (1-based) are the pages it stands on, None without pages; `headings` is the path of
     headings that all of it stands under, outermost first; `token_count` leaves out the special tokens;
-    `content_hash` is SHA-256 in hexadecimal.
+    `content_hash` is SHA-256 in hexadecimal; `boxes` are the lines that it has a part in.
     """
 
     index: int
@@ -35,6 +36,7 @@ class Chunk:
     headings: tuple[str, ...]
     token_count: int
     content_hash: str
+    boxes: tuple[Box, ...] = ()
 
 
 def chunk(document: ParsedDocument, counter: TokenCounter, size: ChunkSize) -> list[Chunk]:
@@ -61,6 +63,7 @@ def _chunk(document: ParsedDocument, index: int, run: Sequence[Piece], token_cou
         headings=_shared_headings(run),
         token_count=token_count,
         content_hash=sha256(content.encode()).hexdigest(),
+        boxes=boxes_within(document.lines, start, end),
     )
 
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from little_monster.platform.errors import ReadFailure
 
@@ -11,6 +11,10 @@ BlockKind = Literal["heading", "paragraph", "list", "table", "code"]
 
 # PostgreSQL stores no NUL, UTF-8 encodes no lone surrogate, and neither stands for anything a reader sees.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+Bounds = tuple[float, float, float, float]
+"""Left, bottom, right and top, in PDF points from the lower left corner of the page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +38,34 @@ class Block:
     level: int = 0
 
 
+class Box(NamedTuple):
+    """The line `text[start:end]` stands on page `page` (1-based) within these bounds, in PDF points from its
+    lower left corner.
+    """
+
+    page: int
+    start: int
+    end: int
+    left: float
+    bottom: float
+    right: float
+    top: float
+
+
 @dataclass(frozen=True, slots=True)
 class ParsedDocument:
-    """The canonical text of a document. Offsets of pages, blocks and chunks count its characters.
+    """The canonical text of a document. Offsets of pages, blocks, lines and chunks count its characters.
 
     Blocks are in order, do not overlap, begin and end with a visible character and leave out nothing but
-    white space. `pages` is empty where the format has none; `page_count` is then None. `textless_pages` are
-    the numbers of pages without any text: scans, figures or blank pages.
+    white space. `pages` is empty where the format has none; `page_count` is then None. `lines` are in order
+    too, and empty where the format does not say where on a page a line stands. `textless_pages` are the
+    numbers of pages without any text: scans, figures or blank pages.
     """
 
     text: str
     blocks: tuple[Block, ...]
     pages: tuple[Page, ...] = ()
+    lines: tuple[Box, ...] = ()
     title: str | None = None
     author: str | None = None
     page_count: int | None = None
@@ -60,6 +80,7 @@ class DocumentBuilder:
         self._length = 0
         self._blocks: list[Block] = []
         self._pages: list[Page] = []
+        self._lines: list[Box] = []
 
     def add(self, kind: BlockKind, text: str, *, level: int = 0, page: int | None = None) -> None:
         """Append a block, of page `page` where the format has pages; a text without a visible character adds
@@ -74,6 +95,19 @@ class DocumentBuilder:
         self._blocks.append(Block(kind, start, self._length, level))
         if page is not None:
             self._extend_page(page, start)
+
+    def add_lines(
+        self, kind: BlockKind, lines: Sequence[tuple[str, Bounds]], *, page: int, level: int = 0
+    ) -> None:
+        """Append a block of visible lines, each without white space at its ends, and where they stand."""
+        self._separate(kind)
+        start = position = self._length
+        for text, bounds in lines:
+            self._lines.append(Box(page, position, position + len(text), *bounds))
+            position += len(text) + 1
+        self._append("\n".join(text for text, _ in lines))
+        self._blocks.append(Block(kind, start, self._length, level))
+        self._extend_page(page, start)
 
     def build(
         self,
@@ -94,6 +128,7 @@ class DocumentBuilder:
             text="".join(self._parts),
             blocks=tuple(self._blocks),
             pages=tuple(self._pages),
+            lines=tuple(self._lines),
             title=one_line(title),
             author=one_line(author),
             page_count=page_count,

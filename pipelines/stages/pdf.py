@@ -69,9 +69,10 @@ def _document(pages: list[list[Line]], metadata: dict[str, Any]) -> ParsedDocume
     builder = DocumentBuilder()
     for number, lines in enumerate(pages, start=1):
         for paragraph in paragraphs(lines):
-            text, size = "\n".join(line.text for line in paragraph), paragraph[0].size
-            level = levels.get(size, 0) if len(text) <= _HEADING_CHARS else 0
-            builder.add("heading" if level else "paragraph", text, level=level, page=number)
+            length = sum(len(line.text) + 1 for line in paragraph) - 1
+            level = levels.get(paragraph[0].size, 0) if length <= _HEADING_CHARS else 0
+            placed = [(line.text, line[1:5]) for line in paragraph]
+            builder.add_lines("heading" if level else "paragraph", placed, page=number, level=level)
     textless = [number for number, lines in enumerate(pages, start=1) if not lines]
     if len(textless) == len(pages):
         raise ReadFailure(

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 from little_monster.pipelines.stages.chunk import Chunk, chunk
 from little_monster.pipelines.stages.parse import parse
@@ -29,6 +30,7 @@ class ReadDocument:
     page_count: int | None
     textless_pages: tuple[int, ...]
     characters: int
+    report: dict[str, Any]
 
 
 Reader = Callable[[ReadRequest], Awaitable[ReadDocument]]
@@ -51,4 +53,5 @@ def read(request: ReadRequest) -> ReadDocument:
         page_count=document.page_count,
         textless_pages=document.textless_pages,
         characters=len(document.text),
+        report={},
     )

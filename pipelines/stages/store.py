@@ -27,6 +27,7 @@ def rows(document_id: UUID, chunks: Sequence[Chunk], model: str) -> list[NewChun
             page=chunk.page,
             page_end=chunk.page_end,
             headings=chunk.headings,
+            boxes=chunk.boxes,
         )
         for chunk in chunks
     ]
