@@ -5,14 +5,14 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ForeignKeyConstraint, UniqueConstraint
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped
 
 from little_monster.db.base import Base, Created, Keyed
 
 
 class PendingChunk(Keyed, Created, Base):
-    """One passage that no list and no search shows yet. `id` is what its row and its point will have, `job_id`
-    the job that read it, `chunk` the rest of the row to be, and `indexed_at` when its point was written.
+    """One passage that no list and no search shows yet. `id` is that of its row and its point to be, `job_id`
+    the job that read it, `chunk` the rest of the row, and `indexed_at` when its point was written.
 
     Rows stand here before the first point is written, so that every point of the index has a row that
     explains it, and work that broke off goes on behind what is indexed.

@@ -20,6 +20,7 @@ from little_monster.db.repositories.rows import After, Rows, changed, insert, ne
 from little_monster.db.session import Database, Session
 
 _BY_ID = ByKey(Job)
+_MORE = 2
 
 
 class Unit(StrEnum):
@@ -135,10 +136,11 @@ async def requeue_lost(database: Database, *, untouched_s: float = 60.0, limit: 
     values = {"untouched": timedelta(seconds=untouched_s), "limit": limit}
     async with database.session(None) as session:
         lost = (await session.execute(query, values)).all()
-    return sum([await _requeue(database, job_id, user_id) for job_id, user_id in lost])
+    return sum([await requeue(database, job_id, user_id) for job_id, user_id in lost])
 
 
-async def _requeue(database: Database, job_id: UUID, user_id: UUID) -> bool:
+async def requeue(database: Database, job_id: UUID, user_id: UUID) -> bool:
+    """Let a job wait in the queue that waits or runs, and is not there; False when it is, or has ended."""
     async with database.session(user_id) as session:
         job = await session.scalar(select(Job).where(Job.id == job_id, _active()).with_for_update())
         if job is None:
@@ -150,17 +152,43 @@ async def _requeue(database: Database, job_id: UUID, user_id: UUID) -> bool:
     return True
 
 
+async def hold(session: Session, job_id: UUID, *, worker: str) -> bool:
+    """Let nobody change the job before this transaction ends."""
+    query = select(Job.id).where(_held(job_id, worker)).with_for_update()
+    return await session.scalar(query) is not None
+
+
+async def keep(session: Session, job_id: UUID, *, worker: str, values: dict[str, Any]) -> bool:
+    """Keep values in the job's payload, for its next attempt."""
+    merged = Job.payload.op("||")(values)
+    return await changed(session, update(Job).where(_held(job_id, worker)).values(payload=merged)) == 1
+
+
 async def progress(
-    session: Session, job_id: UUID, *, worker: str, stage: str, fraction: float, counts: Counts | None = None
+    session: Session,
+    job_id: UUID,
+    *,
+    worker: str,
+    stage: str,
+    fraction: float,
+    counts: Counts | None = None,
+    further: bool = False,
 ) -> bool:
-    """Say how far the job is: its stage, a fraction from 0 to 1 of the whole, and what the stage counts."""
-    values = {
+    """Say how far the job is: its stage, a fraction from 0 to 1 of the whole, and what the stage counts.
+
+    Args:
+        further: what is done need not be done again: there are `_MORE` attempts from here, so that only
+            what fails at the same place again and again uses its attempts up.
+    """
+    values: dict[str, Any] = {
         "stage": stage,
         "progress": min(max(fraction, 0.0), 1.0),
         "done": None if counts is None else counts.done,
         "total": None if counts is None else counts.total,
         "unit": None if counts is None else counts.unit.value,
     }
+    if further:
+        values["max_attempts"] = func.greatest(Job.max_attempts, Job.attempts + _MORE)
     return await changed(session, update(Job).where(_held(job_id, worker)).values(values)) == 1
 
 

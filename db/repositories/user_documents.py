@@ -159,10 +159,11 @@ async def set_status(
     error_code: str | None = None,
     error_reason: str | None = None,
     metadata: dict[str, Any] | None = None,
+    report: dict[str, Any] | None = None,
 ) -> bool:
     """Set the status and why; an earlier error is cleared. False when there is no such document.
 
-    `page_count` and `metadata` (merged into what is there) are left alone when None.
+    `page_count`, `report` and `metadata` (merged into what is there) are left alone when None.
     """
     values: dict[str, Any] = {
         "embedding_status": status,
@@ -173,6 +174,8 @@ async def set_status(
         values["page_count"] = page_count
     if metadata is not None:
         values["metadata_"] = UserDocument.metadata_.op("||")(metadata)
+    if report is not None:
+        values["report"] = report
     query = update(UserDocument).where(UserDocument.id == document_id).values(values)
     return await changed(session, query) == 1
 

@@ -25,6 +25,8 @@ from little_monster.platform.resources import Resources
 
 INGEST = "ingest_document"
 """Kind of the job that reads a document."""
+BEING_DELETED = "being_deleted"
+"""Code of a document whose deletion has begun."""
 
 _log = structlog.get_logger(__name__)
 After = tuple[datetime, UUID] | None
@@ -199,7 +201,7 @@ async def delete_document(
             session,
             document_id,
             EmbeddingStatus.FAILED,
-            error_code="being_deleted",
+            error_code=BEING_DELETED,
             error_reason="It is being deleted; if it stays, delete it again.",
         )
         return document
