@@ -254,7 +254,7 @@ class Stages:
         async with lease.transaction() as session:
             await lease.keep_in(session, {_FOUND: asdict(found)})
             counts = Counts(0, len(new), Unit.CHUNKS)
-            await lease.progress_in(session, "embedding", _READ_SHARE, counts)
+            await lease.progress_in(session, "embedding", _READ_SHARE, counts, more=1)
             if await user_documents.lock(session, document.id) is None:
                 raise DocumentGone
             await pending_chunks.replace_all(
@@ -295,7 +295,7 @@ class Stages:
             # Of two batches of one document that end at once, the second sees what the first has noted.
             await lease.hold_in(session)
             standing = await pending_chunks.note_indexed(session, document_id, [chunk.id for chunk in chunks])
-            await lease.progress_in(session, "embedding", _share(standing), _counts(standing), further=True)
+            await lease.progress_in(session, "embedding", _share(standing), _counts(standing), more=2)
         return standing.indexed == standing.total
 
     async def _finish(self, lease: Lease) -> None:

@@ -55,10 +55,10 @@ class Lease:
         fraction: float,
         counts: Counts | None = None,
         *,
-        further: bool = False,
+        more: int = 0,
     ) -> None:
-        """The same as part of a transaction, which rolls back when the lease is lost; `further` where what is
-        done need not be done again, so that the job may be tried again as well."""
+        """The same as part of a transaction, which rolls back when the lease is lost; `more` as of
+        `jobs.progress`."""
         held = await jobs.progress(
             session,
             self.job.id,
@@ -66,7 +66,7 @@ class Lease:
             stage=stage,
             fraction=fraction,
             counts=counts,
-            further=further,
+            more=more,
         )
         self._must(held)
 

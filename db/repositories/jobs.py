@@ -20,7 +20,6 @@ from little_monster.db.repositories.rows import After, Rows, changed, insert, ne
 from little_monster.db.session import Database, Session
 
 _BY_ID = ByKey(Job)
-_MORE = 2
 
 
 class Unit(StrEnum):
@@ -172,13 +171,13 @@ async def progress(
     stage: str,
     fraction: float,
     counts: Counts | None = None,
-    further: bool = False,
+    more: int = 0,
 ) -> bool:
     """Say how far the job is: its stage, a fraction from 0 to 1 of the whole, and what the stage counts.
 
     Args:
-        further: what is done need not be done again: there are `_MORE` attempts from here, so that only
-            what fails at the same place again and again uses its attempts up.
+        more: what is done need not be done again, and there are so many attempts more at least: only what
+            breaks off at the same place again and again uses its attempts up.
     """
     values: dict[str, Any] = {
         "stage": stage,
@@ -187,8 +186,8 @@ async def progress(
         "total": None if counts is None else counts.total,
         "unit": None if counts is None else counts.unit.value,
     }
-    if further:
-        values["max_attempts"] = func.greatest(Job.max_attempts, Job.attempts + _MORE)
+    if more:
+        values["max_attempts"] = func.greatest(Job.max_attempts, Job.attempts + more)
     return await changed(session, update(Job).where(_held(job_id, worker)).values(values)) == 1
 
 

@@ -25,6 +25,8 @@ from little_monster.platform.resources import Resources
 
 INGEST = "ingest_document"
 """Kind of the job that reads a document."""
+INGEST_ATTEMPTS = 5
+"""How often it is tried: an outage of a minute is waited out, and a worker may be lost as often."""
 BEING_DELETED = "being_deleted"
 """Code of a document whose deletion has begun."""
 
@@ -111,7 +113,9 @@ async def _record(database: Database, owner: UUID, document_id: UUID, key: str, 
             content_hash=file.content_hash,
             subject=file.subject,
         )
-        job = await jobs.create(session, user_id=owner, kind=INGEST, subject_id=document_id)
+        job = await jobs.create(
+            session, user_id=owner, kind=INGEST, subject_id=document_id, max_attempts=INGEST_ATTEMPTS
+        )
         return Upload(document, job, created=True)
 
 
