@@ -9,9 +9,11 @@ from little_monster.pipelines import export, ingest
 from little_monster.pipelines.consumer import Consumer, Routine, Work
 from little_monster.pipelines.export import ExportParts
 from little_monster.pipelines.ingest import IngestParts
+from little_monster.pipelines.library.run import fail_lost
 from little_monster.platform.cache import Redis
 from little_monster.platform.engines.protocols import Moderator
 from little_monster.platform.services.exports import delete_expired
+from little_monster.platform.services.library import LIBRARY
 from little_monster.platform.services.moderation import retry_pending
 from little_monster.platform.services.planner.reminders import emit_due
 from little_monster.platform.services.retention import sweep
@@ -54,6 +56,7 @@ def works(parts: WorkerParts) -> Mapping[str, Work]:
     return {
         ingest.KIND: lambda lease: ingest.run_job(lease, parts.ingest),
         export.KIND: lambda lease: export.run_job(lease, exports),
+        LIBRARY: fail_lost,
     }
 
 

@@ -19,6 +19,7 @@ from little_monster.db.reads import ByKey
 from little_monster.db.repositories.rows import After, Rows, changed, insert, newest_first
 from little_monster.db.session import Database, Session
 
+WORKER_LOST = "worker_lost", "The worker stopped before the job was done, again and again."
 _BY_ID = ByKey(Job)
 
 
@@ -76,6 +77,39 @@ async def create(
     return await insert(session, row)
 
 
+async def create_held(
+    session: Session,
+    *,
+    user_id: UUID,
+    kind: str,
+    subject_id: UUID,
+    worker: str,
+    payload: dict[str, Any],
+    max_attempts: int,
+) -> Job:
+    """Make a job that `worker` has from the start, past the queue. It lets others see that it lives by
+    `touch`; `requeue_lost` puts what it has into the queue when it does not."""
+    row = Job(
+        id=new_id(),
+        user_id=user_id,
+        kind=kind,
+        subject_id=subject_id,
+        payload=payload,
+        max_attempts=max_attempts,
+        status=JobStatus.RUNNING,
+        attempts=1,
+        leased_by=worker,
+        started_at=func.now(),
+    )
+    return await insert(session, row)
+
+
+async def create_apart(session: Session, *, user_id: UUID, kind: str, payload: dict[str, Any]) -> Job:
+    """Make a job that a program of its own begins, and no worker of the queue, as often as it likes."""
+    row = Job(id=new_id(), user_id=user_id, kind=kind, payload=payload, max_attempts=2**31)
+    return await insert(session, row)
+
+
 async def get(session: Session, job_id: UUID) -> Job | None:
     """Return the job; None also for somebody else's."""
     return await session.get(Job, job_id)
@@ -107,6 +141,44 @@ async def find_active(session: Session, user_id: UUID, kind: str) -> Job | None:
     """Return the user's newest job of this kind that has not ended."""
     query = select(Job).where(Job.user_id == user_id, Job.kind == kind, _active())
     return await session.scalar(query.order_by(Job.created_at.desc(), Job.id.desc()).limit(1))
+
+
+async def find_like(session: Session, user_id: UUID, kind: str, payload: dict[str, Any]) -> Job | None:
+    """Return the user's newest job of this kind that has not ended and whose payload holds these values."""
+    query = select(Job).where(
+        Job.user_id == user_id, Job.kind == kind, _active(), Job.payload.contains(payload)
+    )
+    return await session.scalar(query.order_by(Job.created_at.desc(), Job.id.desc()).limit(1))
+
+
+async def take_over(session: Session, job_id: UUID, *, worker: str, family: str) -> Job | None:
+    """Give `worker` a running job of another one of its family (their names begin so), which is known to be
+    dead; None when somebody else has it, or it has ended. One that was tried often enough fails.
+    """
+    dead = and_(Job.status == JobStatus.RUNNING, Job.leased_by.startswith(family, autoescape=True))
+    query = select(Job).where(Job.id == job_id, dead).with_for_update()
+    job = await session.scalar(query.execution_options(populate_existing=True))
+    if job is None or job.leased_by == worker:
+        return job
+    if job.attempts >= job.max_attempts:
+        await fail(session, job_id, worker=str(job.leased_by), code=WORKER_LOST[0], reason=WORKER_LOST[1])
+    else:
+        job.attempts, job.leased_by = job.attempts + 1, worker
+        await session.flush()
+    await session.refresh(job)
+    return job
+
+
+async def touch(session: Session, worker: str) -> int:
+    """Let others see that the user's jobs that `worker` has are being worked on; return how many they are."""
+    held = and_(Job.leased_by == worker, Job.status == JobStatus.RUNNING)
+    return await changed(session, update(Job).where(held).values(leased_by=worker))
+
+
+async def held_by(session: Session, worker: str) -> Rows[Job]:
+    """Return the user's jobs that `worker` has."""
+    query = select(Job).where(Job.leased_by == worker, Job.status == JobStatus.RUNNING)
+    return [*await session.scalars(query)]
 
 
 def key(row: Job) -> tuple[datetime, UUID]:

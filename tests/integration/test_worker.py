@@ -16,6 +16,7 @@ from little_monster.pipelines import export, ingest
 from little_monster.pipelines.ingest import IngestParts
 from little_monster.pipelines.worker import WorkerParts, new_consumer, routines, works
 from little_monster.platform.cache import open_redis
+from little_monster.platform.services.library import LIBRARY
 from little_monster.platform.settings import Settings
 from little_monster.platform.storage import open_storage
 from tests.fixtures.moderators import Moderator
@@ -74,5 +75,5 @@ def test_routines_come_as_often_as_they_say(parts: WorkerParts) -> None:
 
 
 def test_a_worker_takes_all_kinds_of_jobs(parts: WorkerParts) -> None:
-    assert works(parts).keys() == {ingest.KIND, export.KIND}
+    assert works(parts).keys() == {ingest.KIND, export.KIND, LIBRARY}
     assert new_consumer("postgresql://", parts, concurrency=2, grace_s=1).concurrency == 2
