@@ -70,6 +70,7 @@ class Found:
     model: str
     title: str | None
     author: str | None
+    date: str | None
     page_count: int | None
     textless_pages: Sequence[int]
     characters: int
@@ -83,6 +84,7 @@ class Found:
             info.model,
             read.title,
             read.author,
+            read.date,
             read.page_count,
             read.textless_pages,
             read.characters,
@@ -101,8 +103,8 @@ class Found:
 
     def metadata(self) -> dict[str, Any]:
         """Return what the document shows of itself."""
-        named = {"title": self.title, "author": self.author, "embedding_model": self.model}
-        return {**named, **self.result()}
+        own = {"title": self.title, "author": self.author, "date": self.date}
+        return {**own, "embedding_model": self.model, **self.result()}
 
 
 class DocumentGone(LittleMonsterError):

@@ -172,6 +172,8 @@ async def set_status(
     }
     if page_count is not None:
         values["page_count"] = page_count
+    if report is not None:
+        values["report"] = report
     if metadata is not None:
         values["metadata_"] = UserDocument.metadata_.op("||")(metadata)
     if report is not None:

@@ -21,14 +21,14 @@ _INDENT = 0.8
 
 _SENTENCE_ENDS = ".!?:。！？"  # noqa: RUF001  Full-width marks end sentences in CJK text.
 
-# PDFium joins a word that is hyphenated over two lines and leaves one of these where the hyphen was.
-_HYPHEN_MARKS = re.compile("[\ufffe\x02]")
+# PDFium joins two lines when a word is hyphenated over them, and leaves one of these where the hyphen was.
+_HYPHEN_MARK = re.compile("[\ufffe\x02]")
 _LINE_END = "\r\n"
 
 
 class Line(NamedTuple):
     """One line of text; its bounds in points from the lower left corner of the page, `size` of its letters in
-    points.
+    points; `joined` when it goes on with a word that was hyphenated at the end of the line before.
     """
 
     text: str
@@ -37,23 +37,34 @@ class Line(NamedTuple):
     right: float
     top: float
     size: float
+    joined: bool = False
 
 
 def page_lines(page: Any) -> list[Line]:
-    """Return the visible lines of a `pypdfium2.PdfTextPage`, in reading order; a hyphenated word goes to its
-    first line.
-    """
+    """Return the visible lines of a `pypdfium2.PdfTextPage`, in reading order."""
     text = page.get_text_range()
-    places = _Places(page.raw)
+    places = _Places(page.raw, _units(text))
     lines, position = [], 0
     for line in text.split(_LINE_END):
-        visible = _visible(line)
-        if visible:
-            first = position + _units(line) - _units(line.lstrip())
-            last = position + _units(line.rstrip()) - 1
-            lines.append(Line(visible, *places.bounds(first, last), places.letter_size(first)))
-        position += _units(line) + len(_LINE_END)
+        if line.isprintable():
+            lines += _parts_of(line, position, places, joined=False)
+            position += _units(line)
+        else:
+            for number, part in enumerate(_HYPHEN_MARK.split(line)):
+                lines += _parts_of(part, position, places, joined=number > 0 and bool(lines))
+                position += _units(part) + 1
+            position -= 1
+        position += len(_LINE_END)
     return lines
+
+
+def _parts_of(line: str, position: int, places: "_Places", *, joined: bool) -> Iterator[Line]:
+    visible = (line if line.isprintable() else storable(line)).strip()
+    if visible:
+        # White space is one unit a character.
+        first = position + len(line) - len(line.lstrip())
+        last = position + _units(line) - len(line) + len(line.rstrip()) - 1
+        yield Line(visible, *places.bounds(first, last), places.letter_size(first), joined)
 
 
 def paragraphs(lines: Sequence[Line]) -> Iterator[list[Line]]:
@@ -61,7 +72,7 @@ def paragraphs(lines: Sequence[Line]) -> Iterator[list[Line]]:
     pitch = _usual_pitch(lines)
     paragraph: list[Line] = []
     for line in lines:
-        if paragraph and _parts(paragraph, line, pitch):
+        if paragraph and not line.joined and _parts(paragraph, line, pitch):
             yield paragraph
             paragraph = []
         paragraph.append(line)
@@ -75,19 +86,24 @@ class _Places:
     The structures are made once a page: making them for each call took longer than the calls.
     """
 
-    def __init__(self, page: Any) -> None:
+    def __init__(self, page: Any, units: int) -> None:
         self._page = page
-        self._box, self._matrix = raw.FS_RECTF(), raw.FS_MATRIX()
-        self._box_at, self._matrix_at = byref(self._box), byref(self._matrix)
+        # Mostly the text has every character that the page has, and places need no translation.
+        self._translated = raw.FPDFText_CountChars(page) != units
+        self._box, self._other, self._matrix = raw.FS_RECTF(), raw.FS_RECTF(), raw.FS_MATRIX()
+        self._box_at, self._other_at = byref(self._box), byref(self._other)
+        self._matrix_at = byref(self._matrix)
 
     def bounds(self, first: int, last: int) -> Bounds:
         """Return the bounds of a line from those of its first and last characters."""
-        one, other = self._bounds(first), self._bounds(last)
+        one, other = self._box, self._other
+        raw.FPDFText_GetLooseCharBox(self._page, self._index(first), self._box_at)
+        raw.FPDFText_GetLooseCharBox(self._page, self._index(last), self._other_at)
         return (
-            min(one[0], other[0]),
-            min(one[1], other[1]),
-            max(one[2], other[2]),
-            max(one[3], other[3]),
+            round(min(one.left, other.left), 1),
+            round(min(one.bottom, other.bottom), 1),
+            round(max(one.right, other.right), 1),
+            round(max(one.top, other.top), 1),
         )
 
     def letter_size(self, position: int) -> float:
@@ -96,21 +112,14 @@ class _Places:
         # The size in the text operator counts only together with the matrix that scales it.
         found = raw.FPDFText_GetMatrix(self._page, index, self._matrix_at)
         scale = hypot(self._matrix.c, self._matrix.d) if found else 1.0
-        return round(2 * scale * raw.FPDFText_GetFontSize(self._page, index)) / 2
-
-    def _bounds(self, position: int) -> Bounds:
-        box = self._box
-        if not raw.FPDFText_GetLooseCharBox(self._page, self._index(position), self._box_at):
-            return 0.0, 0.0, 0.0, 0.0
-        return round(box.left, 2), round(box.bottom, 2), round(box.right, 2), round(box.top, 2)
+        size: float = raw.FPDFText_GetFontSize(self._page, index)
+        return round(2 * scale * size) / 2
 
     def _index(self, position: int) -> int:
-        return max(raw.FPDFText_GetCharIndexFromTextIndex(self._page, position), 0)
-
-
-def _visible(text: str) -> str:
-    # Most lines need no look at each character.
-    return (text if text.isprintable() else _HYPHEN_MARKS.sub("", storable(text))).strip()
+        if not self._translated:
+            return position
+        index: int = raw.FPDFText_GetCharIndexFromTextIndex(self._page, position)
+        return max(index, 0)
 
 
 def _units(text: str) -> int:

@@ -59,7 +59,8 @@ def ingest(
         ),
     ] = 10,
 ) -> None:
-    """Upload files and folders (PDF, DOCX, Markdown, text) to your account and wait until they are read.
+    """Upload files and folders (PDF, DOCX, PPTX, EPUB, HTML, Markdown, text) to your account and wait until
+    they are read.
 
     With --owner, as the operator of this stack: ingest a whole folder, bucket or manifest for an account by a
     Ray job. The same command again skips what is complete and goes on with the rest.

@@ -13,7 +13,7 @@ import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.benchmarks import completions, ingest, memory, mock_engine, read_row, records, startup
+from tests.benchmarks import completions, ingest, memory, mock_engine, parse, read_row, records, startup
 from tests.benchmarks.machine import busy_percent, describe_machine
 from tests.benchmarks.page import PAGE, save, write_page
 from tests.benchmarks.stack import BenchmarkStack
@@ -22,6 +22,7 @@ from tests.benchmarks.suite import Benchmark, Session
 # Ingestion has a cluster of its own and comes first; the mock's graph comes after what it could slow down.
 ORDER: tuple[Benchmark, ...] = (
     ingest.BENCHMARK,
+    parse.BENCHMARK,
     startup.BENCHMARK,
     memory.BENCHMARK,
     completions.BENCHMARK,
@@ -29,7 +30,7 @@ ORDER: tuple[Benchmark, ...] = (
     records.BENCHMARK,
     mock_engine.BENCHMARK,
 )
-_PAGE_ORDER = ("completions", "mock_engine", "read_row", "records", "startup", "memory", "ingest")
+_PAGE_ORDER = ("completions", "mock_engine", "read_row", "records", "startup", "memory", "ingest", "parse")
 
 
 def main() -> int:

@@ -172,6 +172,27 @@ async def test_what_was_public_stays_so_and_exports_end(owned_database):
     await connection.close()
 
 
+async def test_a_file_of_a_new_type_goes_back_as_text(owned_database):
+    """0014 on a database that is in use."""
+    owner_url, admin_url = owned_database
+    await migrate.upgrade(owner_url, APP_ROLE, revision="0014")
+    connection = await asyncpg.connect(admin_url)
+    await fill(connection)
+    kinds = ["epub", "pdf"]
+    for kind, document in zip(
+        kinds, await connection.fetch("SELECT id FROM user_documents ORDER BY id"), strict=True
+    ):
+        await connection.execute(
+            f"UPDATE user_documents SET file_type = '{kind}' WHERE id = $1", document["id"]
+        )
+    await migrate.downgrade(owner_url, "0013")
+    found = await connection.fetch("SELECT file_type::text FROM user_documents ORDER BY id")
+    assert [row["file_type"] for row in found] == ["txt", "pdf"]
+    await migrate.upgrade(owner_url, APP_ROLE, revision="0014")
+    assert "epub" in await connection.fetchval("SELECT enum_range(NULL::file_type)::text")
+    await connection.close()
+
+
 async def test_alembic_finds_nothing_to_change(owned_database):
     owner_url, _ = owned_database
     await migrate.upgrade(owner_url, APP_ROLE)

@@ -78,7 +78,7 @@ class TestDocx:
             ("paragraph", 0, "Isotopes differ in the number of neutrons."),
             ("list", 0, "carbon-12"),
             ("list", 0, "carbon-14"),
-            ("table", 0, "element | symbol\nradium | Ra"),
+            ("table", 0, "| element | symbol |\n| --- | --- |\n| radium | Ra |"),
             ("heading", 1, "Bonds"),
             ("paragraph", 0, "A covalent bond shares electrons."),
         ]
@@ -109,7 +109,7 @@ class TestDocx:
         assert code_of(buffer.getvalue(), "docx") == "no_text"
 
     def test_a_bomb_is_not_unpacked(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("little_monster.pipelines.stages.docx.MAX_UNPACKED_BYTES", 1000)
+        monkeypatch.setattr("little_monster.pipelines.stages.archives.MAX_UNPACKED_BYTES", 1000)
         assert code_of(documents.docx_file(), "docx") == "docx_too_large"
 
 
@@ -125,7 +125,7 @@ class TestMarkdown:
             ("list", 0, "split the list"),
             ("list", 0, "sort both halves"),
             ("code", 0, "def merge(left, right):\n    # not a heading\n    return sorted(left + right)"),
-            ("table", 0, "case | cost\nbest | n log n"),
+            ("table", 0, "| case | cost |\n| --- | --- |\n| best | n log n |"),
             ("heading", 1, "Searching"),
             ("paragraph", 0, "Binary search halves the list in each step."),
         ]

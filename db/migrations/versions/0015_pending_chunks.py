@@ -7,7 +7,7 @@ from sqlalchemy.dialects import postgresql
 from little_monster.db.policies import pending_chunks
 
 revision = "0015"
-down_revision = "0013"
+down_revision = "0014"
 
 _TIME = postgresql.TIMESTAMP(timezone=True)
 

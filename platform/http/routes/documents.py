@@ -70,7 +70,9 @@ router = APIRouter(prefix="/documents", tags=["documents"], route_class=Idempote
 async def upload_document(
     request: Request, response: Response, user: CurrentUser, resources: ResourcesDep
 ) -> UploadView:
-    """Store a PDF, DOCX, Markdown or text file and queue a job that makes it searchable."""
+    """Store a file of PDF, DOCX, PPTX, EPUB, HTML, Markdown or text, and queue the job that makes it
+    searchable.
+    """
     file = FormFile(request, resources.settings.upload.max_bytes)
     upload = await documents.upload_document(resources, user.user_id, file)
     response.status_code = 202 if upload.created else 200

@@ -40,6 +40,29 @@ class DocumentFailure(BaseModel):
     reason: str = Field(description="For people.")
 
 
+class TallyView(BaseModel):
+    """How many there were, and how many of them are in the text."""
+
+    seen: int
+    kept: int
+
+
+class LossView(BaseModel):
+    """What a document had and what is left of it: tables as tables, formulas with all of their signs, figures
+    by what is said in their place.
+    """
+
+    pages: TallyView
+    tables: TallyView
+    figures: TallyView
+    formulas: TallyView
+    needs_ocr: list[int] = Field(
+        description="Pages that show something and have no text: their text must be recognised (OCR) first.",
+        examples=[[3, 17]],
+    )
+    recognised: list[int] = Field(description="Pages whose text was recognised, and may have errors.")
+
+
 class DocumentView(BaseModel):
     """An uploaded document. It can be searched when its status is `completed`."""
 
@@ -57,7 +80,10 @@ class DocumentView(BaseModel):
     chunk_count: int = Field(description="Passages that were made of it.")
     metadata: dict[str, Any] = Field(
         description="What reading it told: its own title and author, its size, the embedding model.",
-        examples=[{"title": "Cells", "author": "Ada", "characters": 54321}],
+        examples=[{"title": "Cells", "author": "Ada", "date": "2024-05-06", "characters": 54321}],
+    )
+    report: LossView | None = Field(
+        description="What reading the document saw and kept; null where it was not read yet."
     )
     error: DocumentFailure | None
     created_at: datetime
@@ -77,6 +103,7 @@ class DocumentView(BaseModel):
             pages=document.page_count,
             chunk_count=document.chunk_count,
             metadata=document.metadata_,
+            report=LossView(**document.report) if document.report else None,
             error=_failure_of(document),
             created_at=document.created_at,
             updated_at=document.updated_at,

@@ -1,0 +1,55 @@
+"""What a process that parses a file may use."""
+
+import resource
+from dataclasses import dataclass
+from pathlib import Path
+
+# Pages of libraries that are touched for the first time while a file is parsed are not asked for.
+_SLACK_BYTES = 24 * 2**20
+_LEAST_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds of CPU and of time, bytes of memory (resident), of a file that it writes and of its answer, and
+    open files.
+    """
+
+    cpu_s: int = 50
+    wall_s: float = 55.0
+    memory_bytes: int = 512 * 2**20
+    file_bytes: int = 16 * 2**20
+    output_bytes: int = 64 * 2**20
+    open_files: int = 64
+
+
+def apply(limits: Limits) -> None:
+    """Limit this process, for good. Nobody, not even root, gets a core dump of it."""
+    room = _memory_room(limits)
+    for kind, value in (
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_CPU, limits.cpu_s),
+        (resource.RLIMIT_FSIZE, limits.file_bytes),
+        (resource.RLIMIT_NOFILE, limits.open_files),
+        # Root is exempt; `kernel` forbids processes and threads to it too.
+        (resource.RLIMIT_NPROC, 0),
+        (resource.RLIMIT_AS, room),
+    ):
+        # At the soft limit of CPU time the process is told (SIGXCPU), and ends.
+        resource.setrlimit(kind, (value, value + 2 if kind == resource.RLIMIT_CPU else value))
+
+
+def _memory_room(limits: Limits) -> int:
+    """Return the address space that lets this process grow to the resident memory that it may have.
+
+    Resident memory itself cannot be limited (RLIMIT_RSS does nothing on Linux), and libraries map far more
+    than they use: so what is mapped by now is not counted, and what will be is, every byte as if it were
+    used.
+    """
+    mapped, resident = _pages()
+    return mapped + max(limits.memory_bytes - resident - _SLACK_BYTES, _LEAST_BYTES)
+
+
+def _pages() -> tuple[int, int]:
+    mapped, resident, *_ = Path("/proc/self/statm").read_text().split()
+    return int(mapped) * resource.getpagesize(), int(resident) * resource.getpagesize()
