@@ -34,7 +34,7 @@ from little_monster.pipelines.stages.read import ReadDocument, Reader, ReadReque
 from little_monster.pipelines.stages.store import points, rows
 from little_monster.platform.engines.protocols import Embedder, EmbedderInfo
 from little_monster.platform.errors import LittleMonsterError, NotFound, ReadFailure
-from little_monster.platform.services.documents import BEING_DELETED, INGEST
+from little_monster.platform.services.documents import INGEST
 from little_monster.platform.storage import FileStorage
 
 KIND = INGEST
@@ -292,7 +292,7 @@ class Stages:
             raise DocumentGone
         if chunks:
             given = [vectors[chunk.id] or [] for chunk in chunks]
-            await self._parts.index.upsert(points(document.user_id, document.id, chunks, given))
+            await self._parts.index.upsert(points(document, chunks, given))
         async with lease.transaction() as session:
             # Of two batches of one document that end at once, the second sees what the first has noted.
             await lease.hold_in(session)
@@ -390,14 +390,14 @@ async def abandon(lease: Lease, parts: IngestParts) -> str:
 
 
 async def _forget(lease: Lease, parts: IngestParts) -> str:
-    """Leave no point that no row will explain: none of a document that is gone or is being deleted, else
-    those of passages that were never shown."""
+    """Leave no point that no row will explain: none of a document that is gone, else none of passages that
+    were never shown."""
     owner, document_id = lease.job.user_id, _document_id(lease)
     async with lease.transaction() as session:
         document = await user_documents.get(session, document_id)
         shown = {row.id for row in await document_chunks.list(session, document_id, limit=_ALL)}
         left = {*await pending_chunks.ids(session, document_id)}
-    if document is None or document.error_code == BEING_DELETED:
+    if document is None:
         await parts.index.delete_document(owner, document_id)
     elif stale := left - shown:
         await parts.index.delete(owner, [*stale])

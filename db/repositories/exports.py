@@ -71,6 +71,7 @@ SECTIONS: Final[dict[str, Section]] = {
 LEFT_OUT: Final = {
     "pending_chunks": "passages of documents that are being read, and soon in `document_chunks`",
     "refresh_tokens": "their log-ins are in `sessions`, and the rest of them is secret",
+    "index_outbox": "ids of what is being removed or written elsewhere, for seconds",
 }
 """Tables with rows of a user that no section shows, each with its reason."""
 

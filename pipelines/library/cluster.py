@@ -1,24 +1,28 @@
 """What the pipeline works with on a cluster that serves: the graph's models and index, by their handles."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import replace
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any
 
 import ray
 from ray import serve
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 
+from little_monster.db.models.embedding_collections import EmbeddingCollection
 from little_monster.pipelines.ingest import IngestParts
 from little_monster.pipelines.library.intake import Run
 from little_monster.pipelines.library.plan import Plan, take
 from little_monster.pipelines.stages.columns import Ended
 from little_monster.pipelines.tasks import RayReader, ReaderOptions
-from little_monster.platform.engines.protocols import EmbedderInfo
-from little_monster.platform.engines.remote import RemoteEmbedder, RemoteVectorIndex
+from little_monster.platform.engines.pinned import PinnedEmbedder
+from little_monster.platform.engines.protocols import Embedder, EmbedderInfo
+from little_monster.platform.engines.remote import RemoteCollections, RemoteEmbedder
 from little_monster.platform.errors import ConfigurationError
 from little_monster.platform.resources import open_database, storage_url
+from little_monster.platform.services.collections import Shelf
 from little_monster.platform.services.library import Order
 from little_monster.platform.settings import load_settings
 from little_monster.platform.storage import open_storage
@@ -32,34 +36,55 @@ _FAILURES: tuple[type[BaseException], ...] = (RayError, RayServeException)
 def execute(order: Order, run: Run) -> Iterator[Ended]:
     """Ingest the files of an order on the cluster of this program."""
     ray.init(ignore_reinit_error=True, log_to_driver=False)
-    yield from take(Plan(order, run, graph_parts, own_model_parts))
+    # One collection and its model from the first file to the last, whatever takes their place meanwhile.
+    row = asyncio.run(_live())
+    graph = GraphParts(row.name, row.dimension, row.source)
+    yield from take(Plan(order, run, graph, replace(graph, own_model=True)))
 
 
-@contextlib.asynccontextmanager
-async def graph_parts() -> AsyncIterator[IngestParts]:
-    """Work with the graph's embedding and index. The embedding lets questions go before this."""
+async def _live() -> EmbeddingCollection:
     settings = load_settings()
     database = open_database(settings)
     try:
-        yield IngestParts(
-            database,
-            open_storage(storage_url(settings)),
-            RemoteEmbedder(_handle("embedding"), failures=_FAILURES),
-            RemoteVectorIndex(_handle("retrieval"), failures=_FAILURES),
-            RayReader(ReaderOptions()),
-            settings.upload.max_pages,
-        )
+        shelf = Shelf(database, _collections(), _embedder(), first=settings.qdrant.collection)
+        return (await shelf.live(fresh=True)).row
     finally:
         await database.close()
 
 
-@contextlib.asynccontextmanager
-async def own_model_parts() -> AsyncIterator[IngestParts]:
-    """Work with a copy of the graph's model in this process, on the GPU that it was given."""
-    async with graph_parts() as parts:
-        info = await parts.embedder.describe()
-        embedder = await asyncio.to_thread(OwnEmbedder, info, gpu=bool(ray.get_gpu_ids()))
-        yield replace(parts, embedder=embedder)
+@dataclass(frozen=True, slots=True)
+class GraphParts:
+    """Opens the graph's models and index, which let questions go before this; with `own_model` a copy of the
+    model in this process, on the GPU that it was given."""
+
+    collection: str
+    dimension: int
+    source: str
+    own_model: bool = False
+
+    def __call__(self) -> AbstractAsyncContextManager[IngestParts]:
+        """Return them, open while they are used."""
+        return self._open()
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[IngestParts]:
+        settings = load_settings()
+        database = open_database(settings)
+        embedder: Embedder = PinnedEmbedder(_embedder(), self.source)
+        if self.own_model:
+            info = await embedder.describe()
+            embedder = await asyncio.to_thread(OwnEmbedder, info, gpu=bool(ray.get_gpu_ids()))
+        try:
+            yield IngestParts(
+                database,
+                open_storage(storage_url(settings)),
+                embedder,
+                _collections().open(self.collection, self.dimension),
+                RayReader(ReaderOptions()),
+                settings.upload.max_pages,
+            )
+        finally:
+            await database.close()
 
 
 class OwnEmbedder:
@@ -98,5 +123,13 @@ class OwnEmbedder:
             raise ConfigurationError(f"embedding model {source}: only {self._engine.info.source} is here")
 
 
-def _handle(deployment: str) -> serve.handle.DeploymentHandle:
+def _embedder() -> RemoteEmbedder:
+    return RemoteEmbedder(_handle("embedding"), failures=_FAILURES)
+
+
+def _collections() -> RemoteCollections:
+    return RemoteCollections(_handle("retrieval"), failures=_FAILURES)
+
+
+def _handle(deployment: str) -> Any:
     return serve.get_deployment_handle(deployment, app_name=GRAPH, _check_exists=True)

@@ -19,7 +19,7 @@ from little_monster.pipelines.ingest import KIND
 from little_monster.pipelines.library.sources import name_of, read_parts
 from little_monster.pipelines.stages.columns import Document, Failure, File
 from little_monster.platform.errors import Conflict, ProblemError
-from little_monster.platform.services.documents import BEING_DELETED, INGEST_ATTEMPTS
+from little_monster.platform.services.documents import INGEST_ATTEMPTS
 from little_monster.platform.services.files import FileInspector
 from little_monster.platform.storage import FileStorage
 
@@ -84,7 +84,7 @@ class Intake:
     async def _known(self, session: Session, file: File, content_hash: str) -> Document | None:
         """Return what there is of these bytes: None when they are new."""
         document = await user_documents.find_by_hash(session, content_hash)
-        if document is None or document.error_code == BEING_DELETED:
+        if document is None:
             return None
         if document.embedding_status == EmbeddingStatus.COMPLETED:
             return self._row(file, document.id, outcome=SKIPPED)

@@ -22,10 +22,13 @@ def embedded_text(headings: Sequence[str], content: str) -> str:
 
 def _path(headings: Sequence[str], content: str) -> str:
     titles = [" ".join(title.split()) for title in headings]
-    opening = " ".join(content[: 2 * sum(map(len, titles)) + 2 * len(titles)].split())
-    said = next((first for first in range(len(titles)) if opening.startswith(" ".join(titles[first:]))), None)
-    path = " > ".join(titles[:said])
-    return path[-PATH_CHARACTERS:].lstrip()
+    opening = " ".join(content[: 2 * sum(map(len, titles)) + 2 * len(titles)].split()) + " "
+    said = (first for first in range(len(titles)) if opening.startswith(" ".join(titles[first:]) + " "))
+    path = " > ".join(titles[: next(said, None)])
+    if len(path) <= PATH_CHARACTERS:
+        return path
+    cut = path[-PATH_CHARACTERS:]
+    return cut.partition(" ")[2] or cut
 
 
 async def embed_batches(

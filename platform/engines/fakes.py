@@ -11,7 +11,14 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from little_monster.platform.engines.protocols import ChatRequest, EmbedderInfo, ModerationResult, Passage
+from little_monster.platform.engines.protocols import (
+    PLAIN,
+    ChatRequest,
+    EmbedderInfo,
+    ModerationResult,
+    Passage,
+    SearchOptions,
+)
 from little_monster.platform.errors import ProblemError
 
 DIMENSION = 64
@@ -144,7 +151,13 @@ class FakeRetriever:
         self.queries: list[tuple[UUID, str, int, tuple[UUID, ...]]] = []
 
     async def search(
-        self, owner: UUID, query: str, *, limit: int, document_ids: Sequence[UUID] = ()
+        self,
+        owner: UUID,
+        query: str,
+        *,
+        limit: int,
+        document_ids: Sequence[UUID] = (),
+        options: SearchOptions = PLAIN,  # noqa: ARG002
     ) -> list[Passage]:
         """Return the first passages, of the documents asked for."""
         self.queries.append((owner, query, limit, tuple(document_ids)))

@@ -16,6 +16,7 @@ from little_monster.db.models.user_documents import EmbeddingStatus, FileType, U
 from little_monster.db.repositories import document_chunks, jobs, pending_chunks, user_documents
 from little_monster.db.session import Database
 from little_monster.db.vectors.edge import EdgeIndex
+from little_monster.db.vectors.index import Query
 from little_monster.pipelines import ingest
 from little_monster.pipelines.ingest import IngestParts
 from little_monster.pipelines.leases import Lease
@@ -194,7 +195,7 @@ async def test_a_passage_is_found_on_its_page(library: Library) -> None:
     document_id = await library.upload(documents.pdf(), FileType.PDF)
     await library.ingest()
     (vector,) = await library.embedder.embed(["Which light does chlorophyll absorb?"])
-    (hit,) = await library.parts.index.search(library.user_id, vector, limit=1)
+    (hit,) = await library.parts.index.search(library.user_id, Query(vector), limit=1)
     (chunk,) = [chunk for chunk in await library.chunks(document_id) if chunk.id == hit.id]
     assert hit.payload["page"] == chunk.page == 2
     assert chunk.headings == ["2 Photosynthesis"]
@@ -295,9 +296,10 @@ async def test_points_of_an_old_version_are_removed(library: Library) -> None:
 async def test_points_that_no_row_explains_are_removed_by_a_retry(library: Library) -> None:
     document_id = await library.upload(documents.pdf(), FileType.PDF)
     lease = await library.claim()
+    async with lease.transaction() as session:
+        document = await user_documents.get(session, document_id)
     stray = ingest.points(
-        library.user_id,
-        document_id,
+        document,
         [document_chunks.NewChunk(new_id(), 0, "old", "hash", 1, 0, 3)],
         [[1.0] + [0.0] * 383],
     )

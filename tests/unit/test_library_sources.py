@@ -58,17 +58,17 @@ def test_a_manifest_that_cannot_be_read_is_refused(tmp_path: Path, name: str, te
         uris(tmp_path / name, manifest=True)
 
 
-def test_a_million_lines_are_never_in_memory(tmp_path: Path) -> None:
+def test_a_manifest_is_never_in_memory(tmp_path: Path) -> None:
     path = tmp_path / "m.jsonl"
     with path.open("w") as file:
-        file.writelines(f'{{"path": "/library/{number}.pdf"}}\n' for number in range(100_000))
+        file.writelines(f'{{"path": "/library/{number}.pdf"}}\n' for number in range(20_000))
     tracemalloc.start()
     files: Iterator[File] = list_files(str(path), manifest=True)
-    count = sum(1 for _ in islice(files, 100_000))
+    count = sum(1 for _ in islice(files, 20_000))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert (count, next(files, None)) == (100_000, None)
-    assert peak < 2**20
+    assert (count, next(files, None)) == (20_000, None)
+    assert peak < 2**18
 
 
 @pytest.fixture

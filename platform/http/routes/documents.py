@@ -35,7 +35,6 @@ from little_monster.platform.http.schemas.documents import (
     ChunkView,
     DocumentChange,
     DocumentView,
-    PassageView,
     Search,
     SearchResults,
     UploadView,
@@ -132,11 +131,17 @@ async def list_documents(
     responses=problem_responses(Unauthenticated, NotFound, InvalidInput),
 )
 async def search_documents(body: Search, user: CurrentUser, resources: ResourcesDep) -> SearchResults:
-    """Find the passages that are nearest to a query in meaning, best first."""
+    """Find the passages that answer a query by their meaning and their words, best first."""
     passages = await documents.search_documents(
-        resources, user.user_id, body.query, limit=body.limit, document_ids=body.document_ids
+        resources,
+        user.user_id,
+        body.query,
+        # One more tells whether there is a next page.
+        limit=body.limit + 1,
+        document_ids=body.document_ids,
+        options=body.options(),
     )
-    return SearchResults(items=[PassageView.of(passage) for passage in passages])
+    return SearchResults.of(passages, body)
 
 
 @router.get(
