@@ -1,8 +1,7 @@
-"""The embedding deployment: texts to vectors, calls joined into batches."""
+"""The embedding deployment: texts to vectors by one or a few models, queries before everything else."""
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy
 from ray import serve
@@ -10,53 +9,58 @@ from ray.serve.deployment import Application
 
 from little_monster.deployments.options import EmbeddingOptions
 from little_monster.deployments.replica_logs import setup_replica_logs
+from little_monster.platform.engines.lanes import Encoder, Lanes
 from little_monster.platform.engines.protocols import EmbedderInfo
+from little_monster.platform.engines.residents import Residents
 from little_monster.platform.settings import load_settings
 
 NAME = "embedding"
 
+_EXPORTED = Path("models", "embedding")
+"""Where exported models are kept, in the data folder."""
+
+
+class Engine(Encoder, Protocol):
+    """A loaded model that says which it is."""
+
+    info: EmbedderInfo
+
 
 class Embedding:
-    """One loaded model; `describe` and `embed` are what `RemoteEmbedder` calls."""
+    """The configured model, loaded from the start on, and others by their source while they are asked for;
+    `describe`, `load` and `embed` are what `RemoteEmbedder` calls.
+    """
 
-    def __init__(self, options: EmbeddingOptions) -> None:
-        setup_replica_logs(load_settings().telemetry)
-        from little_monster.platform.engines.sentence_transformer import SentenceTransformerEngine
-
-        self._engine = SentenceTransformerEngine(
-            options.source,
-            device=options.device,
-            batch_size=options.batch_size,
-            trust_remote_code=options.trust_remote_code,
+    async def __init__(self, options: EmbeddingOptions) -> None:  # type: ignore[misc]  # Serve awaits it.
+        settings = load_settings()
+        setup_replica_logs(settings.telemetry)
+        self._configured = options.source
+        cache = settings.data_dir.resolve() / _EXPORTED
+        self._models: Residents[Engine] = Residents(
+            lambda source: open_engine(options, source, cache), most=options.max_models
         )
-        # One thread: the model uses its cores itself, and the event loop stays free for health checks.
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=NAME)
-        self._embed_calls.set_max_batch_size(options.max_batch_calls)
-        self._embed_calls.set_batch_wait_timeout_s(options.batch_wait_ms / 1000)
+        self._lanes = Lanes(batch_size=options.batch_size, slice_s=options.slice_ms / 1000)
+        await self.load("")
 
     async def ready(self) -> None:
         """Answer when the model is loaded."""
 
-    async def describe(self) -> EmbedderInfo:
+    async def describe(self, source: str = "") -> EmbedderInfo:
         """Say which model this is."""
-        return self._engine.info
+        return (await self._models.get(source or self._configured)).info
 
-    async def embed(self, texts: list[str]) -> numpy.ndarray:
+    async def load(self, source: str) -> None:
+        """Have a model ready before its first texts come."""
+        await self._models.get(source or self._configured)
+
+    async def embed(self, texts: list[str], source: str = "", urgent: bool = False) -> numpy.ndarray:
         """Return float32 vectors of shape (len(texts), dimension)."""
-        vectors: numpy.ndarray = await self._embed_calls(texts)
-        return vectors
-
-    @serve.batch(max_batch_size=32, batch_wait_timeout_s=0.002)  # type: ignore[untyped-decorator]
-    async def _embed_calls(self, calls: list[list[str]]) -> list[numpy.ndarray]:
-        texts = [text for call in calls for text in call]
-        loop = asyncio.get_running_loop()
-        vectors = await loop.run_in_executor(self._thread, self._engine.encode, texts)
-        ends = numpy.cumsum([len(call) for call in calls])
-        return list(numpy.split(vectors, ends[:-1]))
+        engine = await self._models.get(source or self._configured)
+        return await self._lanes.encode(engine, texts, urgent=urgent)
 
 
 class EndpointEmbedding:
-    """Vectors of an OpenAI-compatible endpoint, behind the same two methods."""
+    """Vectors of an OpenAI-compatible endpoint, behind the same methods."""
 
     def __init__(self, options: EmbeddingOptions) -> None:
         import os
@@ -78,14 +82,41 @@ class EndpointEmbedding:
     async def ready(self) -> None:
         """Answer when the replica is up; the endpoint is asked with the first text."""
 
-    async def describe(self) -> EmbedderInfo:
+    async def describe(self, source: str = "") -> EmbedderInfo:
         """Say which model this is."""
-        return await self._engine.describe()
+        return await self._engine.describe(source)
 
-    async def embed(self, texts: list[str]) -> numpy.ndarray:
+    async def load(self, source: str) -> None:
+        """Have a model ready before its first texts come."""
+        await self._engine.load(source)
+
+    async def embed(self, texts: list[str], source: str = "", urgent: bool = False) -> numpy.ndarray:
         """Return float32 vectors of shape (len(texts), dimension)."""
-        vectors: numpy.ndarray = numpy.asarray(await self._engine.embed(texts), dtype=numpy.float32)
-        return vectors
+        vectors = await self._engine.embed(texts, source=source, urgent=urgent)
+        array: numpy.ndarray = numpy.asarray(vectors, dtype=numpy.float32)
+        return array
+
+
+def open_engine(options: EmbeddingOptions, source: str, cache: Path) -> Engine:
+    """Load a model as the options say. Blocks.
+
+    Raises:
+        ConfigurationError: there is no such model, or the backend cannot run it.
+    """
+    if options.backend == "torch":
+        from little_monster.platform.engines.sentence_transformer import SentenceTransformerEngine
+
+        return SentenceTransformerEngine(
+            source,
+            device=options.device,
+            batch_size=options.batch_size,
+            trust_remote_code=options.trust_remote_code,
+        )
+    from little_monster.platform.engines.onnx_embedder import OnnxEngine
+
+    return OnnxEngine(
+        source, precision=options.backend, cache=cache, trust_remote_code=options.trust_remote_code
+    )
 
 
 def build_embedding(options: EmbeddingOptions) -> Application:

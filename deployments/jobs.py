@@ -13,17 +13,18 @@ from ray.serve.deployment import Application
 from ray.serve.handle import DeploymentHandle
 
 from little_monster.db import queue
-from little_monster.db.vectors.index import VectorIndex
+from little_monster.db.vectors.collections import Collections
 from little_monster.deployments import embedding, handles, moderation, retrieval
 from little_monster.deployments.autoscaling import DEPTH
 from little_monster.deployments.options import JobsOptions, parse_jobs_options
 from little_monster.deployments.replica_logs import setup_replica_logs
+from little_monster.pipelines.fill import FillOptions, RayFill
 from little_monster.pipelines.ingest import IngestParts
 from little_monster.pipelines.tasks import RayReader, ReaderOptions
 from little_monster.pipelines.worker import WorkerParts, new_consumer
 from little_monster.platform.cache import open_redis
-from little_monster.platform.engines.protocols import Embedder
 from little_monster.platform.resources import direct_url, open_database, redis_url, storage_url
+from little_monster.platform.services.collections import Shelf
 from little_monster.platform.settings import Settings, load_settings
 from little_monster.platform.storage import open_storage
 
@@ -60,19 +61,24 @@ class Jobs:
         self, settings: Settings, options: JobsOptions, stack: contextlib.AsyncExitStack
     ) -> WorkerParts:
         embedder = handles.embedder(await _handle(embedding.NAME))
-        index = await _index(settings, embedder)
-        stack.push_async_callback(index.close)
+        collections = await _collections(settings)
+        stack.push_async_callback(collections.close)
+        shelf = Shelf(self._database, collections, embedder, first=settings.qdrant.collection)
         redis = open_redis(redis_url(settings))
         stack.push_async_callback(redis.aclose)
         ingest = IngestParts(
             self._database,
             open_storage(storage_url(settings)),
             embedder,
-            index,
+            (await shelf.live()).index,
             RayReader(ReaderOptions(cpus=options.reader_cpus)),
             settings.upload.max_pages,
         )
-        return WorkerParts(settings, ingest, handles.moderator(await _handle(moderation.NAME)), redis)
+        moderator = handles.moderator(await _handle(moderation.NAME))
+        fill = RayFill(
+            FillOptions(actors=options.fill_actors, cpus=options.fill_cpus, gpus=options.fill_gpus)
+        )
+        return WorkerParts(settings, ingest, moderator, redis, shelf, fill)
 
     async def check_health(self) -> None:
         """Raise what ended the work; Serve then starts another replica."""
@@ -104,12 +110,11 @@ async def _handle(deployment: str) -> DeploymentHandle:
             await asyncio.sleep(_GRAPH_POLL_S)
 
 
-async def _index(settings: Settings, embedder: Embedder) -> VectorIndex:
-    qdrant = settings.qdrant
-    if not qdrant.url:
-        # An embedded index has one owner process, a replica of the retrieval deployment.
-        return handles.vector_index(await _handle(retrieval.NAME))
-    return retrieval.open_index(settings, dimension=(await embedder.describe()).dimension)
+async def _collections(settings: Settings) -> Collections:
+    if not settings.qdrant.url:
+        # Embedded ones have one owner process, a replica of the retrieval deployment.
+        return handles.collections(await _handle(retrieval.NAME))
+    return retrieval.open_collections(settings)
 
 
 def build(args: dict[str, Any]) -> Application:

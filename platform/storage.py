@@ -6,6 +6,8 @@ A key is `{user_id}/{document_id}/original`, or `{user_id}/exports/{job_id}.zip`
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
@@ -18,6 +20,14 @@ from little_monster.platform.errors import ConfigurationError, NotFound, Unavail
 
 PART_BYTES = 5 * 2**20
 """Size of a part of an upload; the smallest that S3 accepts."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file and when it was written."""
+
+    key: str
+    modified: datetime
 
 
 class FileStorage:
@@ -88,6 +98,15 @@ class FileStorage:
         parts = self.stream(key, start=start, end=end)
         return _joined(await anext(parts, b""), parts)
 
+    async def keys(self, prefix: str = "") -> AsyncIterator[str]:
+        """Yield the keys below `prefix`, a folder name or nothing, a page at a time. Raises as `check`."""
+        try:
+            async for found in obstore.list(self._store, prefix=f"{prefix.rstrip('/')}/" if prefix else None):
+                for entry in found:
+                    yield entry["path"]
+        except (BaseError, OSError) as error:
+            raise self._unavailable(error) from error
+
     async def download(self, key: str, path: Path) -> None:
         """Write the file to `path`. Raises as `get`."""
         with path.open("wb") as file:
@@ -98,6 +117,26 @@ class FileStorage:
         """Remove a file; a missing one is fine."""
         with suppress(FileNotFoundError):
             await self._run(obstore.delete_async(self._store, key))
+
+    async def exists(self, key: str) -> bool:
+        """Say whether there is a file under this key."""
+        try:
+            await self._run(obstore.head_async(self._store, key))
+        except FileNotFoundError:
+            return False
+        return True
+
+    async def list(self) -> AsyncIterator[list[StoredFile]]:
+        """Yield all files, in no order, some hundreds at a time.
+
+        Raises:
+            Unavailable: the storage does not answer.
+        """
+        try:
+            async for found in obstore.list(self._store):
+                yield [StoredFile(entry["path"], entry["last_modified"]) for entry in found]
+        except (BaseError, OSError) as error:
+            raise self._unavailable(error) from error
 
     async def delete_prefix(self, prefix: str) -> None:
         """Remove every file below `prefix`, a whole folder name such as `{user_id}/{document_id}`."""

@@ -9,7 +9,7 @@ from sqlalchemy import delete, select
 from sqlalchemy import insert as sql_insert
 
 from little_monster.db.models.document_chunks import DocumentChunk
-from little_monster.db.models.user_documents import UserDocument
+from little_monster.db.models.user_documents import Subject, UserDocument
 from little_monster.db.repositories.rows import Rows, changed
 from little_monster.db.session import Session
 
@@ -33,10 +33,11 @@ class NewChunk:
 
 
 class TitledChunk(NamedTuple):
-    """A passage and the title of its document."""
+    """A passage, and title and subject of its document."""
 
     chunk: DocumentChunk
     title: str
+    subject: Subject | None
 
 
 async def replace_all(
@@ -71,11 +72,12 @@ async def get(session: Session, chunk_id: UUID) -> DocumentChunk | None:
 async def get_many(session: Session, chunk_ids: Sequence[UUID]) -> Rows[TitledChunk]:
     """Return those of the passages that are the user's, in the order of `chunk_ids`."""
     query = (
-        select(DocumentChunk, UserDocument.title)
+        select(DocumentChunk, UserDocument.title, UserDocument.subject)
         .join(UserDocument, UserDocument.id == DocumentChunk.document_id)
         .where(DocumentChunk.id.in_(chunk_ids))
     )
-    found = {chunk.id: TitledChunk(chunk, title) for chunk, title in await session.execute(query)}
+    rows = (TitledChunk(*row) for row in await session.execute(query))
+    found = {row.chunk.id: row for row in rows}
     return [found[chunk_id] for chunk_id in chunk_ids if chunk_id in found]
 
 

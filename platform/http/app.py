@@ -62,6 +62,7 @@ from little_monster.platform.http.routes import (
     second_factor,
     sessions,
     users,
+    vector_index,
     videos,
 )
 from little_monster.platform.resources import Resources
@@ -91,6 +92,7 @@ _PRODUCT_ROUTERS: tuple[APIRouter, ...] = (
     planner.router,
     notifications.router,
     administration.router,
+    vector_index.router,
 )
 # From the inside out.
 _MIDDLEWARES: tuple[Any, ...] = (

@@ -19,14 +19,14 @@ from little_monster.db.repositories import document_chunks, jobs, user_documents
 from little_monster.db.repositories.rows import change
 from little_monster.db.repositories.user_documents import DocumentFilter, DocumentOrder, Listed
 from little_monster.db.session import Database, Session
-from little_monster.platform.engines.protocols import Passage
-from little_monster.platform.errors import Conflict, NotFound
+from little_monster.platform.engines.protocols import Passage, SearchOptions
+from little_monster.platform.errors import NotFound
 from little_monster.platform.resources import Resources
 
 INGEST = "ingest_document"
 """Kind of the job that reads a document."""
-BEING_DELETED = "being_deleted"
-"""Why a document fails whose deletion has begun."""
+INGEST_ATTEMPTS = 5
+"""How often it is tried: an outage of a minute is waited out, and a worker may be lost as often."""
 
 _log = structlog.get_logger(__name__)
 After = tuple[datetime, UUID] | None
@@ -111,7 +111,9 @@ async def _record(database: Database, owner: UUID, document_id: UUID, key: str, 
             content_hash=file.content_hash,
             subject=file.subject,
         )
-        job = await jobs.create(session, user_id=owner, kind=INGEST, subject_id=document_id)
+        job = await jobs.create(
+            session, user_id=owner, kind=INGEST, subject_id=document_id, max_attempts=INGEST_ATTEMPTS
+        )
         return Upload(document, job, created=True)
 
 
@@ -204,21 +206,20 @@ async def reprocess_document(database: Database, owner: UUID, document_id: UUID)
     done, what was read before is still found.
 
     Raises:
-        NotFound: there is no such document.
-        Conflict: it is being deleted (`document_being_deleted`).
+        NotFound: there is no such document, or it was deleted just now.
     """
     async with database.session(owner) as session:
         # Under its lock, so that of two who ask at once one makes the job, and no deletion begins meanwhile.
         document = await user_documents.lock(session, document_id)
         if document is None:
             raise no_document()
-        if document.error_code == BEING_DELETED:
-            raise Conflict("The document is being deleted.", code="document_being_deleted")
         pending = await jobs.find_active_on(session, document_id, INGEST)
         if pending is not None:
             return pending
         await user_documents.set_status(session, document_id, EmbeddingStatus.PENDING)
-        return await jobs.create(session, user_id=owner, kind=INGEST, subject_id=document_id)
+        return await jobs.create(
+            session, user_id=owner, kind=INGEST, subject_id=document_id, max_attempts=INGEST_ATTEMPTS
+        )
 
 
 async def change_document(
@@ -241,37 +242,32 @@ async def change_document(
 async def delete_document(
     resources: Resources, owner: UUID, document_id: UUID, *, check: Check | None = None
 ) -> None:
-    """Delete the document: its jobs are cancelled, then vectors, file, and at last the rows go.
+    """Delete the document with its passages, and cancel its jobs. Nobody sees it from then on.
 
-    The row goes last, so that a deletion that broke off can be repeated; until then it says so, which also
-    makes it another version, that nobody changes who means the one before. Raises as `change_document`.
+    A trigger notes in the same transaction that its vectors and its file have to go, which the workers' part
+    `pipelines/reconcile.py` does within seconds, whatever was away meanwhile. Raises as `change_document`.
     """
 
-    async def begin(session: Session) -> UserDocument:
+    async def delete(session: Session) -> None:
         document = await user_documents.lock(session, document_id)
         if document is None:
             raise no_document()
         if check is not None:
             check(document)
         await jobs.cancel_for(session, document_id)
-        await user_documents.set_status(
-            session,
-            document_id,
-            EmbeddingStatus.FAILED,
-            error_code=BEING_DELETED,
-            error_reason="It is being deleted; if it stays, delete it again.",
-        )
-        return document
-
-    document = await resources.database.run(owner, begin)
-    await resources.index.delete_document(owner, document_id)
-    await resources.storage.delete(document.file_url)
-    async with resources.database.session(owner) as session:
         await user_documents.delete(session, document_id)
+
+    await resources.database.run(owner, delete)
 
 
 async def search_documents(
-    resources: Resources, owner: UUID, query: str, *, limit: int, document_ids: Sequence[UUID]
+    resources: Resources,
+    owner: UUID,
+    query: str,
+    *,
+    limit: int,
+    document_ids: Sequence[UUID],
+    options: SearchOptions,
 ) -> list[Passage]:
     """Return at most `limit` passages, best first.
 
@@ -282,7 +278,9 @@ async def search_documents(
     if document_ids:
         async with resources.database.session(owner) as session:
             await require_documents(session, document_ids)
-    return await resources.retriever.search(owner, query, limit=limit, document_ids=document_ids)
+    return await resources.retriever.search(
+        owner, query, limit=limit, document_ids=document_ids, options=options
+    )
 
 
 async def require_documents(session: Session, document_ids: Sequence[UUID]) -> None:

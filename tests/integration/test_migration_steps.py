@@ -23,9 +23,14 @@ INSERTS = {
     **tenants.INSERTS,
     # Nobody's rows.
     "ended_identities": "(digest, barred) SELECT uuid_send($2::uuid), true FROM users WHERE id = $1",
+    "index_outbox": "(kind, user_id, document_id) VALUES ('delete_document', $1, $2)",
+    "embedding_collections": "(name, state, model, source, dimension, max_tokens)"
+    " SELECT $2::uuid::text, CASE count(*) WHEN 0 THEN 'live' ELSE 'previous' END, '', '', 1, 1"
+    " FROM embedding_collections, users u WHERE u.id = $1 GROUP BY u.id",
 }
 PARENTS = {
     "document_chunks": "user_documents",
+    "pending_chunks": "user_documents",
     "chat_messages": "chat_conversations",
     "comments": "videos",
     "ratings": "videos",

@@ -11,7 +11,6 @@ from little_monster.db.models.document_chunks import DocumentChunk
 from little_monster.db.models.user_documents import EmbeddingStatus, FileType, Subject, UserDocument
 from little_monster.db.repositories.user_documents import DocumentFilter, DocumentOrder
 from little_monster.platform.errors import (
-    Conflict,
     InvalidInput,
     NotFound,
     PreconditionFailed,
@@ -37,7 +36,6 @@ from little_monster.platform.http.schemas.documents import (
     ChunkView,
     DocumentChange,
     DocumentView,
-    PassageView,
     Search,
     SearchResults,
     UploadView,
@@ -136,11 +134,17 @@ async def list_documents(
     responses=problem_responses(Unauthenticated, NotFound, InvalidInput),
 )
 async def search_documents(body: Search, user: CurrentUser, resources: ResourcesDep) -> SearchResults:
-    """Find the passages that are nearest to a query in meaning, best first."""
+    """Find the passages that answer a query by their meaning and their words, best first."""
     passages = await documents.search_documents(
-        resources, user.user_id, body.query, limit=body.limit, document_ids=body.document_ids
+        resources,
+        user.user_id,
+        body.query,
+        # One more tells whether there is a next page.
+        limit=body.limit + 1,
+        document_ids=body.document_ids,
+        options=body.options(),
     )
-    return SearchResults(items=[PassageView.of(passage) for passage in passages])
+    return SearchResults.of(passages, body)
 
 
 @router.get(
@@ -229,7 +233,7 @@ async def get_chunk(
             "description": "The job will read it.",
             "headers": {"Location": {"schema": {"type": "string"}}},
         },
-        **problem_responses(Unauthenticated, NotFound, Conflict, InvalidInput),
+        **problem_responses(Unauthenticated, NotFound, InvalidInput),
     },
 )
 async def reprocess_document(

@@ -5,11 +5,13 @@ from datetime import datetime
 from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from little_monster.db.models.document_chunks import DocumentChunk
 from little_monster.db.models.user_documents import EmbeddingStatus, FileType, Subject, UserDocument
-from little_monster.platform.engines.protocols import Passage
+from little_monster.db.vectors.hybrid import DEPTH
+from little_monster.db.vectors.index import SearchFilter
+from little_monster.platform.engines.protocols import Passage, SearchOptions
 from little_monster.platform.http.links import Links, link
 from little_monster.platform.http.schemas.jobs import JobView
 from little_monster.platform.http.schemas.texts import Body, Changes, optional, without_nul
@@ -18,11 +20,20 @@ from little_monster.platform.services.documents import Upload
 MAX_TITLE_CHARS = 300
 MAX_QUERY_CHARS = 2_000
 MAX_SEARCH_LIMIT = 50
+MAX_SEARCH_DEPTH = DEPTH
 MAX_DOCUMENT_IDS = 100
+MAX_HEADINGS = 20
 
 Query = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_QUERY_CHARS),
+    AfterValidator(without_nul),
+]
+
+
+Heading = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TITLE_CHARS),
     AfterValidator(without_nul),
 ]
 
@@ -203,11 +214,36 @@ class ChunkView(BaseModel):
         )
 
 
+class SearchFilters(Body):
+    """Which passages are searched: those that fit each of what is given."""
+
+    subjects: list[Subject] = Field([], max_length=len(Subject), description="Of one of these subjects.")
+    file_types: list[FileType] = Field(
+        [], max_length=len(FileType), description="Of one of these kinds of file."
+    )
+    headings: list[Heading] = Field(
+        [],
+        max_length=MAX_HEADINGS,
+        description="Under one of these headings, at whatever level; case and spaces do not matter.",
+    )
+    created_from: AwareDatetime | None = Field(None, description="Uploaded then or later.")
+    created_before: AwareDatetime | None = Field(None, description="Uploaded earlier.")
+
+
 class Search(Body):
     """What to search for."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"query": "What do mitochondria produce?", "limit": 5}]}
+        json_schema_extra={
+            "examples": [
+                {"query": "What do mitochondria produce?", "limit": 5},
+                {
+                    "query": "energy of cells",
+                    "per_document": 1,
+                    "filters": {"subjects": ["biology"], "headings": ["Respiration"]},
+                },
+            ]
+        }
     )
 
     query: Query
@@ -215,6 +251,41 @@ class Search(Body):
     document_ids: list[UUID] = Field(
         [], max_length=MAX_DOCUMENT_IDS, description="Search only these documents; empty: all."
     )
+    filters: SearchFilters = SearchFilters()
+    per_document: int | None = Field(
+        None, ge=1, le=MAX_SEARCH_LIMIT, description="Most passages of one document; null: any number."
+    )
+    offset: int = Field(
+        0,
+        ge=0,
+        lt=MAX_SEARCH_DEPTH,
+        description=f"Passages to pass over, as `next_offset` says; {MAX_SEARCH_DEPTH} are found at most.",
+    )
+
+    def options(self) -> SearchOptions:
+        """Return what the search service is asked besides the query."""
+        filters = self.filters
+        where = SearchFilter(
+            subjects=tuple(filters.subjects),
+            file_types=tuple(filters.file_types),
+            headings=tuple(filters.headings),
+            created_from=filters.created_from,
+            created_before=filters.created_before,
+        )
+        return SearchOptions(where, self.offset, self.per_document)
+
+
+class SpanView(BaseModel):
+    """Characters of the passage's `content`."""
+
+    start: int
+    end: int
+
+
+class QuoteView(SpanView):
+    """The sentence of a passage that answers best."""
+
+    text: str
 
 
 class PassageView(BaseModel):
@@ -226,12 +297,18 @@ class PassageView(BaseModel):
     document_id: UUID
     title: str = Field(description="Title of the document.")
     content: str
-    score: float = Field(description="Likeness to the query; higher is better.")
+    score: float = Field(
+        description="0 to 1, higher is better; it compares passages of one search, not of two."
+    )
     page: int | None
     page_end: int | None
     start: int
     end: int
     headings: list[str]
+    highlights: list[SpanView] = Field(description="The query's words, in whatever form.")
+    quote: QuoteView | None = Field(
+        description="The sentence with most of the query's words; null: it has none of them."
+    )
     links: Links = Field(alias="_links")
 
     @classmethod
@@ -248,6 +325,8 @@ class PassageView(BaseModel):
             start=passage.start,
             end=passage.end,
             headings=list(passage.headings),
+            highlights=[SpanView(start=start, end=end) for start, end in passage.matches],
+            quote=_quote_of(passage),
             links={"document": link("documents", passage.document_id)},
         )
 
@@ -256,6 +335,26 @@ class SearchResults(BaseModel):
     """What was found, best first."""
 
     items: list[PassageView]
+    next_offset: int | None = Field(
+        description="Pass it as `offset`, with the same query, to get the next page; null: there is none."
+    )
+
+    @classmethod
+    def of(cls, passages: Sequence[Passage], search: Search) -> "SearchResults":
+        """Show a page of what was found, given one passage more than it shows where there are more."""
+        end = search.offset + search.limit
+        more = len(passages) > search.limit and end < MAX_SEARCH_DEPTH
+        return cls(
+            items=[PassageView.of(passage) for passage in passages[: search.limit]],
+            next_offset=end if more else None,
+        )
+
+
+def _quote_of(passage: Passage) -> QuoteView | None:
+    if passage.quote is None:
+        return None
+    start, end = passage.quote
+    return QuoteView(start=start, end=end, text=passage.content[start:end])
 
 
 def _links_of(document: UserDocument) -> Links:

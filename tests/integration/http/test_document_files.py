@@ -23,7 +23,6 @@ from little_monster.pipelines.stages.parse import parse
 from little_monster.platform.errors import Conflict
 from little_monster.platform.rendering.processes import RenderingProcesses
 from little_monster.platform.services import page_images
-from little_monster.platform.services.documents import BEING_DELETED
 
 DOCUMENTS = "/api/v1/documents"
 SAMPLE = Path(__file__).parents[3] / "configs/samples/biology-photosynthesis.pdf"
@@ -78,22 +77,7 @@ async def test_a_document_is_read_anew_once_at_a_time(
     assert (shown["status"], shown["error"]) == ("pending", None)
 
 
-async def test_what_is_being_deleted_is_not_read_anew(
-    client: httpx.AsyncClient, account: Any, app: FastAPI, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = await text(client, account)
-
-    async def fail(*_: object) -> None:
-        raise Conflict("broken off")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(app.state.resources.index, "delete_document", fail)
-        assert (await client.delete(path, headers=account.headers)).status_code == 409
-    answer = await client.post(f"{path}/reprocess", headers=account.headers)
-    assert (answer.status_code, answer.json()["code"]) == (409, "document_being_deleted")
-
-
-async def test_of_a_deletion_that_begins_meanwhile_one_is_told(
+async def test_what_is_deleted_meanwhile_is_not_read_anew(
     client: httpx.AsyncClient, account: Any, database: Any
 ) -> None:
     path = await text(client, account)
@@ -102,10 +86,8 @@ async def test_of_a_deletion_that_begins_meanwhile_one_is_told(
         answer = asyncio.create_task(client.post(f"{path}/reprocess", headers=account.headers))
         await asyncio.sleep(0.3)
         assert not answer.done()
-        await jobs.cancel_for(session, _id(path))
-        failed = EmbeddingStatus.FAILED
-        await user_documents.set_status(session, _id(path), failed, error_code=BEING_DELETED, error_reason="")
-    assert (await answer).json()["code"] == "document_being_deleted"
+        await user_documents.delete(session, _id(path))
+    assert (await answer).json()["code"] == "document_not_found"
 
 
 async def test_the_newest_job_is_followed(client: httpx.AsyncClient, account: Any, database: Any) -> None:

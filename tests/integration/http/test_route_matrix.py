@@ -185,6 +185,9 @@ ROWS = (
     Row("GET", "/api/v1/admin/users", other=403, moderator=403),
     Row("GET", "/api/v1/admin/users/{user_id}", other=403, moderator=403),
     Row("PATCH", "/api/v1/admin/users/{user_id}", other=403, moderator=403, body={"role": "admin"}),
+    Row("GET", "/api/v1/admin/index/collections", other=403, moderator=403),
+    Row("POST", "/api/v1/admin/index/changes", other=403, moderator=403, body={"action": "rebuild"}),
+    Row("POST", "/api/v1/admin/index/verifications", other=403, moderator=403, body={"repair": True}),
     Row("GET", "/v1/models"),
     Row("GET", "/v1/models/{model:path}"),
     Row(
