@@ -13,12 +13,14 @@ from little_monster.pipelines.fill import Fill
 from little_monster.pipelines.gate import Evaluation
 from little_monster.pipelines.ingest import IngestParts
 from little_monster.pipelines.leases import Lease
+from little_monster.pipelines.library.run import fail_lost
 from little_monster.pipelines.reconcile import ReconcileParts, reconcile
 from little_monster.pipelines.reembed import ReembedParts
 from little_monster.platform.cache import Redis
 from little_monster.platform.engines.protocols import Moderator
 from little_monster.platform.services.collections import Shelf
 from little_monster.platform.services.exports import delete_expired
+from little_monster.platform.services.library import LIBRARY
 from little_monster.platform.services.moderation import retry_pending
 from little_monster.platform.services.planner.reminders import emit_due
 from little_monster.platform.services.retention import sweep
@@ -76,6 +78,7 @@ def works(parts: WorkerParts) -> Mapping[str, Work]:
     return {
         ingest.KIND: run_ingest,
         export.KIND: lambda lease: export.run_job(lease, exports),
+        LIBRARY: fail_lost,
         reembed.KIND: lambda lease: reembed.run_job(lease, changes),
         verify.KIND: lambda lease: verify.run_job(lease, parts.reconciling),
     }

@@ -98,6 +98,15 @@ class FileStorage:
         parts = self.stream(key, start=start, end=end)
         return _joined(await anext(parts, b""), parts)
 
+    async def keys(self, prefix: str = "") -> AsyncIterator[str]:
+        """Yield the keys below `prefix`, a folder name or nothing, a page at a time. Raises as `check`."""
+        try:
+            async for found in obstore.list(self._store, prefix=f"{prefix.rstrip('/')}/" if prefix else None):
+                for entry in found:
+                    yield entry["path"]
+        except (BaseError, OSError) as error:
+            raise self._unavailable(error) from error
+
     async def download(self, key: str, path: Path) -> None:
         """Write the file to `path`. Raises as `get`."""
         with path.open("wb") as file:

@@ -14,6 +14,7 @@ from little_monster.db.models.index_outbox import ChangeKind, IndexChange
 from little_monster.db.models.jobs import Job, JobStatus
 from little_monster.db.models.moderation_status import ModerationStatus
 from little_monster.db.models.notifications import Notification
+from little_monster.db.models.pending_chunks import PendingChunk
 from little_monster.db.models.personal_access_tokens import PersonalAccessToken
 from little_monster.db.models.planner_events import EventType, PlannerEvent
 from little_monster.db.models.ratings import Rating
@@ -52,6 +53,7 @@ __all__ = [
     "MessageStatus",
     "ModerationStatus",
     "Notification",
+    "PendingChunk",
     "PersonalAccessToken",
     "PlannerEvent",
     "Rating",

@@ -1,18 +1,16 @@
 """The process of one file: it gives up all that it does not need, parses, answers and ends."""
 
 import os
-import site
-import sys
-import sysconfig
 import tempfile
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NoReturn
 
-from little_monster.pipelines.sandbox import failures, kernel, wire
+from little_monster.pipelines.sandbox import failures, wire
 from little_monster.pipelines.sandbox.limits import Limits, apply
 from little_monster.pipelines.stages.parse import parse
+from little_monster.platform import kernel
 from little_monster.platform.errors import ReadFailure
 
 _READ_BYTES = 2**20
@@ -62,21 +60,10 @@ def _close_others(request: Request) -> None:
 
 
 def _readable() -> Iterator[str]:
-    """Yield where the libraries read what they load late: data, and modules."""
-    yield from (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"))
-    yield from (path for path in sys.path if path.endswith(("site-packages", "dist-packages")))
-    yield from site.getsitepackages()
+    """Yield where the libraries, and the programs that they start, read what they load late."""
+    yield from kernel.library_folders()
+    yield "/usr/bin"
     yield from ([os.environ["HF_HOME"]] if "HF_HOME" in os.environ else [])
-    yield from (
-        "/usr/bin",
-        "/usr/lib",
-        "/lib",
-        "/lib64",
-        "/usr/share",
-        os.devnull,
-        "/dev/urandom",
-        "/proc/self/statm",
-    )
 
 
 def _answer(request: Request) -> bytes:

@@ -18,9 +18,10 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from little_monster.pipelines.sandbox import child, kernel
+from little_monster.pipelines.sandbox import child
 from little_monster.pipelines.sandbox.limits import Limits
 from little_monster.pipelines.stages.parse import Family, preload
+from little_monster.platform import kernel
 
 PACKET_BYTES = 4096
 READY = b"ready"

@@ -29,8 +29,8 @@ class Chunk:
 
     `page` to `page_end` (1-based) are the pages it stands on, None without pages; `headings` is the path of
     headings that all of it stands under, outermost first, and of a path too long for the model the inner end;
-    `token_count` is of the content alone; `content_hash` is SHA-256 in hexadecimal; `boxes` are the lines that
-    it has a part in.
+    `token_count` is of the content alone; `content_hash` is SHA-256 in hexadecimal; `boxes` are the lines
+    that it has a part in.
     """
 
     index: int

@@ -61,7 +61,7 @@ class _Run:
     dataset: Dataset
     progress: Progress
     k: int
-    patience: Patience = field(default_factory=Patience)
+    patience: Patience
     times_s: list[float] = field(default_factory=list)
 
 
@@ -102,7 +102,7 @@ async def _evaluate(
 ) -> Report:
     async with _throw_away_account(session) as client:
         with _progress() as progress:
-            run = _Run(client, dataset, progress, k)
+            run = _Run(client, dataset, progress, k, Patience(_tell_of_the_limit))
             begun = perf_counter()
             shelf = await _upload(run, kind)
             uploaded = perf_counter()
@@ -141,6 +141,10 @@ async def _throw_away_account(session: CliSession) -> AsyncIterator[ApiClient]:
             except LittleMonsterError as error:
                 errors.print(f"[yellow]The account {email} is still there:[/] ", end="")
                 errors.print(str(error), markup=False)
+
+
+def _tell_of_the_limit() -> None:
+    errors.print("[yellow]The API limits the requests of one user: it sets the pace now[/]")
 
 
 async def _upload(run: _Run, kind: CorpusFormat) -> Shelf:

@@ -16,10 +16,15 @@ _LATER: Final = (429, 503)
 
 class Patience:
     """Repeats calls that are refused for now, when `Retry-After` says; `waited_s` is how long all of them
-    waited together, `refusals` how often the rate limit refused one."""
+    waited together, `refusals` how often the rate limit refused one.
 
-    def __init__(self) -> None:
+    Args:
+        told: is called when it refuses the first one.
+    """
+
+    def __init__(self, told: Callable[[], None] | None = None) -> None:
         self.waited_s, self.refusals = 0.0, 0
+        self._told = told
 
     async def __call__(self, call: Callable[[], Awaitable[Answer]]) -> Answer:
         """Return what `call` does in the end.
@@ -36,7 +41,13 @@ class Patience:
                 late = perf_counter() - begun > MAX_WAIT_S
                 if problem.status not in _LATER or pause_s is None or late:
                     raise
-                self.refusals += problem.status == 429
+                self._count(problem)
             before = perf_counter()
             await asyncio.sleep(pause_s)
             self.waited_s += perf_counter() - before
+
+    def _count(self, problem: ApiProblem) -> None:
+        if problem.status == 429:
+            self.refusals += 1
+            if self.refusals == 1 and self._told is not None:
+                self._told()

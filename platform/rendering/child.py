@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, Final, NoReturn
 import pypdfium2
 from PIL import Image, ImageChops
 
+from little_monster.platform import kernel
 from little_monster.platform.engines.protocols import Mark, PageRequest
 
 DONE: Final = 0
@@ -80,7 +81,7 @@ def _highlight(image: Any, to_pixels: Any, mark: Mark) -> None:
 
 
 def limit() -> None:
-    """Give up what a page does not need: time, memory, files, the right to make processes."""
+    """Give up what a page does not need: time, memory, files, the network, the right to make processes."""
     for what, most in (
         (resource.RLIMIT_CPU, CPU_S),
         (resource.RLIMIT_AS, MEMORY_BYTES),
@@ -91,6 +92,11 @@ def limit() -> None:
     ):
         resource.setrlimit(what, (most, most))
     os.nice(_NICE)
+    # What an old kernel or a strict container does not do is left at that.
+    kernel.forbid_new_privileges()
+    kernel.leave_network()
+    kernel.confine_files(kernel.library_folders())
+    kernel.refuse_calls()
 
 
 def main() -> NoReturn:

@@ -20,13 +20,13 @@ from little_monster.db.repositories.rows import change
 from little_monster.db.repositories.user_documents import DocumentFilter, DocumentOrder, Listed
 from little_monster.db.session import Database, Session
 from little_monster.platform.engines.protocols import Passage, SearchOptions
-from little_monster.platform.errors import Conflict, NotFound
+from little_monster.platform.errors import NotFound
 from little_monster.platform.resources import Resources
 
 INGEST = "ingest_document"
 """Kind of the job that reads a document."""
-BEING_DELETED = "being_deleted"
-"""Why a document fails whose deletion has begun."""
+INGEST_ATTEMPTS = 5
+"""How often it is tried: an outage of a minute is waited out, and a worker may be lost as often."""
 
 _log = structlog.get_logger(__name__)
 After = tuple[datetime, UUID] | None
@@ -111,7 +111,9 @@ async def _record(database: Database, owner: UUID, document_id: UUID, key: str, 
             content_hash=file.content_hash,
             subject=file.subject,
         )
-        job = await jobs.create(session, user_id=owner, kind=INGEST, subject_id=document_id)
+        job = await jobs.create(
+            session, user_id=owner, kind=INGEST, subject_id=document_id, max_attempts=INGEST_ATTEMPTS
+        )
         return Upload(document, job, created=True)
 
 
@@ -204,21 +206,20 @@ async def reprocess_document(database: Database, owner: UUID, document_id: UUID)
     done, what was read before is still found.
 
     Raises:
-        NotFound: there is no such document.
-        Conflict: it is being deleted (`document_being_deleted`).
+        NotFound: there is no such document, or it was deleted just now.
     """
     async with database.session(owner) as session:
         # Under its lock, so that of two who ask at once one makes the job, and no deletion begins meanwhile.
         document = await user_documents.lock(session, document_id)
         if document is None:
             raise no_document()
-        if document.error_code == BEING_DELETED:
-            raise Conflict("The document is being deleted.", code="document_being_deleted")
         pending = await jobs.find_active_on(session, document_id, INGEST)
         if pending is not None:
             return pending
         await user_documents.set_status(session, document_id, EmbeddingStatus.PENDING)
-        return await jobs.create(session, user_id=owner, kind=INGEST, subject_id=document_id)
+        return await jobs.create(
+            session, user_id=owner, kind=INGEST, subject_id=document_id, max_attempts=INGEST_ATTEMPTS
+        )
 
 
 async def change_document(

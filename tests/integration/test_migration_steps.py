@@ -30,6 +30,7 @@ INSERTS = {
 }
 PARENTS = {
     "document_chunks": "user_documents",
+    "pending_chunks": "user_documents",
     "chat_messages": "chat_conversations",
     "comments": "videos",
     "ratings": "videos",

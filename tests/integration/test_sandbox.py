@@ -24,8 +24,9 @@ from tests.fixtures import documents
 # What a parser that was taken over would try.
 TRIES = """
 import os, socket, subprocess, threading, json, sys, tempfile, resource
-from little_monster.pipelines.sandbox import child, kernel
+from little_monster.pipelines.sandbox import child
 from little_monster.pipelines.sandbox.limits import Limits
+from little_monster.platform import kernel
 said, secret, folder = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 nothing = os.open(os.devnull, os.O_RDONLY)
 kernel.forbid_new_privileges()

@@ -19,6 +19,7 @@ from little_monster.pipelines.worker import WorkerParts, new_consumer, routines,
 from little_monster.platform.cache import open_redis
 from little_monster.platform.engines.fakes import FakeEmbedder
 from little_monster.platform.services.collections import Shelf
+from little_monster.platform.services.library import LIBRARY
 from little_monster.platform.settings import Settings
 from little_monster.platform.storage import open_storage
 from tests.fixtures.moderators import Moderator
@@ -84,5 +85,5 @@ def test_routines_come_as_often_as_they_say(parts: WorkerParts) -> None:
 
 
 def test_a_worker_takes_all_kinds_of_jobs(parts: WorkerParts) -> None:
-    assert works(parts).keys() == {ingest.KIND, export.KIND, reembed.KIND, verify.KIND}
+    assert works(parts).keys() == {ingest.KIND, export.KIND, reembed.KIND, verify.KIND, LIBRARY}
     assert new_consumer("postgresql://", parts, concurrency=2, grace_s=1).concurrency == 2

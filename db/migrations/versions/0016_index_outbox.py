@@ -6,7 +6,7 @@ from alembic import op
 from little_monster.db.policies import outbox
 
 revision = "0016"
-down_revision = "0014"
+down_revision = "0015"
 
 _NOW = sa.text("now()")
 _OF_INDEX = "kind IN ('reembed', 'verify_index') AND status IN ('queued', 'running')"

@@ -11,7 +11,6 @@ from little_monster.db.models.document_chunks import DocumentChunk
 from little_monster.db.models.user_documents import EmbeddingStatus, FileType, Subject, UserDocument
 from little_monster.db.repositories.user_documents import DocumentFilter, DocumentOrder
 from little_monster.platform.errors import (
-    Conflict,
     InvalidInput,
     NotFound,
     PreconditionFailed,
@@ -235,7 +234,7 @@ async def get_chunk(
             "description": "The job will read it.",
             "headers": {"Location": {"schema": {"type": "string"}}},
         },
-        **problem_responses(Unauthenticated, NotFound, Conflict, InvalidInput),
+        **problem_responses(Unauthenticated, NotFound, InvalidInput),
     },
 )
 async def reprocess_document(

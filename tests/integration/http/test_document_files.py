@@ -22,6 +22,7 @@ from little_monster.pipelines.stages.boxes import boxes_within
 from little_monster.pipelines.stages.parse import parse
 from little_monster.platform.errors import Conflict
 from little_monster.platform.rendering.processes import RenderingProcesses
+from little_monster.platform.services import page_images
 
 DOCUMENTS = "/api/v1/documents"
 SAMPLE = Path(__file__).parents[3] / "configs/samples/biology-photosynthesis.pdf"
@@ -76,19 +77,17 @@ async def test_a_document_is_read_anew_once_at_a_time(
     assert (shown["status"], shown["error"]) == ("pending", None)
 
 
-async def test_what_is_being_deleted_is_not_read_anew(
-    client: httpx.AsyncClient, account: Any, app: FastAPI, monkeypatch: pytest.MonkeyPatch
+async def test_what_is_deleted_meanwhile_is_not_read_anew(
+    client: httpx.AsyncClient, account: Any, database: Any
 ) -> None:
     path = await text(client, account)
-
-    async def fail(*_: object) -> None:
-        raise Conflict("broken off")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(app.state.resources.index, "delete_document", fail)
-        assert (await client.delete(path, headers=account.headers)).status_code == 409
-    answer = await client.post(f"{path}/reprocess", headers=account.headers)
-    assert (answer.status_code, answer.json()["code"]) == (409, "document_being_deleted")
+    async with database.session(UUID(account.user["id"])) as session:
+        await user_documents.lock(session, _id(path))
+        answer = asyncio.create_task(client.post(f"{path}/reprocess", headers=account.headers))
+        await asyncio.sleep(0.3)
+        assert not answer.done()
+        await user_documents.delete(session, _id(path))
+    assert (await answer).json()["code"] == "document_not_found"
 
 
 async def test_the_newest_job_is_followed(client: httpx.AsyncClient, account: Any, database: Any) -> None:
@@ -279,6 +278,8 @@ async def test_an_image_is_made_once(
     book: tuple[str, str, int, int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # All images have one place.
+    monkeypatch.setattr(page_images, "SLOTS", 1)
     path = f"{book[0]}/pages/1/image?format=webp&width=300"
     first = await client.get(path, headers=account.headers)
     assert (first.status_code, first.headers["content-type"]) == (200, "image/webp")

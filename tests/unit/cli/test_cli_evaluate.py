@@ -116,6 +116,7 @@ def test_a_dataset_is_uploaded_asked_and_scored(dataset: Path, api: Api) -> None
     assert report["documents"] == 3, "d3 is the same as d2, and d4 has no text"
     assert report["failures"] == {"It is damaged.": 1}
     assert report["refusals"] > 0
+    assert result.stderr.count("sets the pace") == 1
     assert 0 < report["search_p50_ms"] <= report["search_p95_ms"]
     assert all(name.startswith("text-") and name.endswith(".txt") for name in api.names), "no id is told"
 

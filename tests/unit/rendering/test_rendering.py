@@ -3,6 +3,8 @@
 import io
 import os
 import resource
+import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -140,7 +142,18 @@ def test_a_process_is_limited() -> None:
 
     assert _limited(hog) == "MemoryError"
     assert _limited(hoard) == "OSError"
-    assert (
-        _limited(lambda: 1 / (resource.getrlimit(resource.RLIMIT_CPU)[1] - child.CPU_S))
-        == "ZeroDivisionError"
-    )
+    assert _limited(_check_time) == "nothing"
+
+
+def _check_time() -> None:
+    assert resource.getrlimit(resource.RLIMIT_CPU) == (child.CPU_S, child.CPU_S)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel of Linux does it")
+def test_a_process_reaches_nothing(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    assert _limited(secret.read_text) == "PermissionError"
+    assert _limited(lambda: (tmp_path / "new").write_text("new")) == "PermissionError"
+    assert _limited(socket.socket) == "PermissionError"
+    assert _limited(os.fork) == "PermissionError"

@@ -7,8 +7,11 @@ file still has its process, limits and clean environment.
 import ctypes
 import os
 import platform
+import site
 import struct
-from collections.abc import Iterable
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator
 
 _PR_SET_PDEATHSIG, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 22, 38
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
@@ -64,7 +67,15 @@ def leave_network() -> bool:
     return _unshare(_CLONE_NEWNET) or _unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
 
 
-def confine_files(readable: Iterable[str], own: str) -> bool:
+def library_folders() -> Iterator[str]:
+    """Yield where libraries read what they load late: data, fonts, and modules."""
+    yield from (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"))
+    yield from (path for path in sys.path if path.endswith(("site-packages", "dist-packages")))
+    yield from site.getsitepackages()
+    yield from ("/usr/lib", "/lib", "/lib64", "/usr/share", os.devnull, "/dev/urandom", "/proc/self/statm")
+
+
+def confine_files(readable: Iterable[str], own: str | None = None) -> bool:
     """Let this process read below `readable`, do what it likes in the folder `own`, and open no other file,
     no TCP port and, on a newer kernel, signal no process outside (Landlock).
     """
@@ -79,7 +90,8 @@ def confine_files(readable: Iterable[str], own: str) -> bool:
         return False
     for path in readable:
         _allow(rules, path, _READING)
-    _allow(rules, own, on_files)
+    if own is not None:
+        _allow(rules, own, on_files)
     done = bool(_libc.syscall(_LANDLOCK_RESTRICT, rules, 0) == 0)
     os.close(rules)
     return done
