@@ -38,6 +38,8 @@ async def test_tasks_and_actors_hand_on_every_passage_once(
     house: House, ground: Ground, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LM_DATABASE__URL", ground.url)
+    # An actor has a process of its own to be polite with.
+    monkeypatch.setattr(fill.os, "nice", lambda _: 0)
     users = [await house.user() for _ in range(2)]
     documents = [await house.add(users[number % 2], f"One {number}.\n\nTwo.") for number in range(9)]
     todo = [one async for one in ranges(house.database, None, chunks=4)]
@@ -88,11 +90,10 @@ def batches(count: int, error: Exception | None = None) -> Iterator[list[Embedde
 async def test_batches_come_in_order_and_an_error_at_its_place() -> None:
     seen = [batch[0].range async for batch in _Thread(batches(20))("any", [])]
     assert seen == [*range(20)]
-    seen = []
+    filling = _Thread(batches(3, RuntimeError("lost")))("any", [])
+    assert [(await anext(filling))[0].range for _ in range(3)] == [0, 1, 2]
     with pytest.raises(RuntimeError, match="lost"):
-        async for batch in _Thread(batches(3, RuntimeError("lost")))("any", []):
-            seen.append(batch[0].range)
-    assert seen == [0, 1, 2]
+        await anext(filling)
 
 
 async def test_who_stops_to_take_batches_ends_the_thread() -> None:
