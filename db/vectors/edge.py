@@ -12,6 +12,7 @@ import qdrant_edge as qdrant
 
 from little_monster.db.errors import DimensionMismatch, IncompatibleIndex, IndexUnavailable
 from little_monster.db.vectors import hybrid
+from little_monster.db.vectors.hybrid import Ranking
 from little_monster.db.vectors.index import EVERYTHING, Hit, Point, Query, SearchFilter, SparseVector
 from little_monster.db.vectors.payload import (
     CREATED,
@@ -24,7 +25,6 @@ from little_monster.db.vectors.payload import (
     choices,
     instant,
     storable,
-    to_hit,
     to_payload,
 )
 from little_monster.db.vectors.stored import StoredPoint, behind, to_stored
@@ -141,28 +141,33 @@ class _Ranker:
     def __init__(self, shard: Any, owner: UUID, where: SearchFilter) -> None:
         self._shard, self._points, self._rarity = shard, _of(owner, where), _rarity(owner)
 
-    async def nearest(self, query: Query, limit: int) -> tuple[list[Hit], list[Hit]]:
+    async def nearest(self, query: Query, limit: int) -> tuple[Ranking, Ranking]:
         return await _in_thread(lambda: (self._by_vector(query, limit), self._by_terms(query, limit)))
 
     async def vectors(self, ids: Sequence[UUID]) -> list[Sequence[float]]:
         points = await _in_thread(lambda: self._shard.retrieve([*ids], False, [DENSE]))
         return [point.vector[DENSE] for point in points]
 
-    def _by_vector(self, query: Query, limit: int) -> list[Hit]:
+    async def payloads(self, ids: Sequence[UUID]) -> dict[UUID, dict[str, Any]]:
+        points = await _in_thread(lambda: self._shard.retrieve([*ids], True, False))
+        return {point.id: point.payload for point in points}
+
+    def _by_vector(self, query: Query, limit: int) -> Ranking:
         if query.vector is None:
             return []
         return self._query(qdrant.Query.Nearest([*query.vector], using=DENSE), limit)
 
-    def _by_terms(self, query: Query, limit: int) -> list[Hit]:
+    def _by_terms(self, query: Query, limit: int) -> Ranking:
         if not query.sparse.indices:
             return []
         return self._query(qdrant.Query.Nearest(_sparse(query.sparse), using=SPARSE), limit, self._rarity)
 
-    def _query(self, nearest: Any, limit: int, params: Any = None) -> list[Hit]:
+    def _query(self, nearest: Any, limit: int, params: Any = None) -> Ranking:
+        # Payloads would cost five times the search.
         request = qdrant.QueryRequest(
-            limit, query=nearest, filter=self._points, with_payload=True, params=params
+            limit, query=nearest, filter=self._points, with_payload=False, params=params
         )
-        return [to_hit(one.id, one.score, one.payload) for one in self._shard.query(request)]
+        return [(one.id, one.score) for one in self._shard.query(request)]
 
 
 def _vectors(point: Point) -> dict[str, Any]:

@@ -7,11 +7,11 @@ for vectors in Pseudo Relevance Feedback with Deep Language Models and Dense Ret
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from little_monster.db.vectors.index import Hit, Query
+from little_monster.db.vectors.payload import to_hit
 
 DEPTH = 100
 """Hits of each ranking that are fused, whatever number of them is asked for: pages of one search are parts of
@@ -22,11 +22,15 @@ _FEEDBACK_HITS = 3
 _FEEDBACK = 0.4
 
 
+Ranking = Sequence[tuple[UUID, float]]
+"""Points with their scores, the highest first."""
+
+
 class Ranker(Protocol):
     """What one owner has in the index, of what one search asks for."""
 
-    async def nearest(self, query: Query, limit: int) -> tuple[list[Hit], list[Hit]]:
-        """Return at most `limit` hits by meaning, scored by cosine, and by terms, scored by BM25; nothing
+    async def nearest(self, query: Query, limit: int) -> tuple[Ranking, Ranking]:
+        """Return at most `limit` points by meaning, scored by cosine, and by terms, scored by BM25; nothing
         where the query names none."""
         ...
 
@@ -34,37 +38,46 @@ class Ranker(Protocol):
         """Return the vectors of points that were found."""
         ...
 
+    async def payloads(self, ids: Sequence[UUID]) -> dict[UUID, dict[str, Any]]:
+        """Return the payloads of points that were found, by their ids."""
+        ...
+
 
 async def search(ranker: Ranker, query: Query, *, limit: int) -> list[Hit]:
     """Return at most `limit` hits, best first. A query of one kind gives the scores of that kind."""
-    depth = max(limit, DEPTH)
+    best = (await _rank(ranker, query, max(limit, DEPTH)))[:limit]
+    payloads = await ranker.payloads([point for point, _ in best]) if best else {}
+    # What is missing has just been deleted.
+    return [to_hit(point, score, payloads[point]) for point, score in best if point in payloads]
+
+
+async def _rank(ranker: Ranker, query: Query, depth: int) -> Ranking:
     dense, sparse = await ranker.nearest(query, depth)
     if query.vector is None or not query.sparse.indices:
-        return _ordered([*dense, *sparse])[:limit]
+        return _ordered([*dense, *sparse])
     found = fuse(dense, sparse)[:_FEEDBACK_HITS]
-    near = await ranker.vectors([hit.id for hit in found]) if found else []
-    if near:  # Else there is nothing, or what was found has just been deleted.
+    near = await ranker.vectors([point for point, _ in found]) if found else []
+    if near:
         dense, _ = await ranker.nearest(Query(_moved(query.vector, near)), depth)
-    return fuse(dense, sparse)[:limit]
+    return fuse(dense, sparse)
 
 
-def fuse(*rankings: Sequence[Hit]) -> list[Hit]:
-    """Return all hits by the mean of their scores, each as a share of its ranking's best.
+def fuse(*rankings: Ranking) -> Ranking:
+    """Return all points by the mean of their scores, each as a share of its ranking's best.
 
-    A hit that a ranking lacks has 0 there.
+    A point that a ranking lacks has 0 there.
     """
-    hits: dict[UUID, Hit] = {}
+    scores: dict[UUID, float] = {}
     for ranking in rankings:
-        best = max((hit.score for hit in ranking), default=0.0)
-        for hit in ranking:
-            share = max(hit.score, 0.0) / best / len(rankings) if best > 0 else 0.0
-            known = hits.get(hit.id)
-            hits[hit.id] = replace(hit, score=share + (known.score if known else 0.0))
-    return _ordered(hits.values())
+        best = max((score for _, score in ranking), default=0.0) * len(rankings)
+        for point, score in ranking:
+            share = score / best if score > 0 else 0.0
+            scores[point] = scores.get(point, 0.0) + share
+    return _ordered(scores.items())
 
 
-def _ordered(hits: Iterable[Hit]) -> list[Hit]:
-    return sorted(hits, key=lambda hit: (-hit.score, hit.id))
+def _ordered(ranking: Iterable[tuple[UUID, float]]) -> Ranking:
+    return sorted(ranking, key=lambda one: (-one[1], one[0].int))
 
 
 def _moved(vector: Sequence[float], near: Sequence[Sequence[float]]) -> list[float]:

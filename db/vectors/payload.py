@@ -31,11 +31,11 @@ def storable(values: Mapping[str, Any]) -> dict[str, Any]:
     return stored
 
 
-def to_hit(point_id: object, score: float, payload: Mapping[str, Any] | None) -> Hit:
-    """Return what was found, with the payload as the caller gave it."""
-    rest = dict(payload or {})
+def to_hit(point_id: UUID, score: float, payload: Mapping[str, Any]) -> Hit:
+    """Return what was found, with the payload as it is stored, but for owner and document."""
+    rest = dict(payload)
     rest.pop(OWNER, None)
-    return Hit(UUID(str(point_id)), UUID(rest.pop(DOCUMENT)), score, rest)
+    return Hit(point_id, UUID(rest.pop(DOCUMENT)), score, rest)
 
 
 def choices(where: SearchFilter) -> dict[str, list[str]]:

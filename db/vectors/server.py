@@ -14,6 +14,7 @@ from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedR
 from little_monster.db.errors import DimensionMismatch, IncompatibleIndex, IndexUnavailable
 from little_monster.db.vectors import hybrid
 from little_monster.db.vectors.connection import Server, connect
+from little_monster.db.vectors.hybrid import Ranking
 from little_monster.db.vectors.index import EVERYTHING, Hit, Point, Query, SearchFilter, SparseVector
 from little_monster.db.vectors.layout import (
     MAX_BATCH,
@@ -31,7 +32,6 @@ from little_monster.db.vectors.payload import (
     check_dimension,
     choices,
     storable,
-    to_hit,
     to_payload,
 )
 from little_monster.db.vectors.stored import StoredPoint, behind, to_stored
@@ -225,7 +225,7 @@ class _Ranker:
         self._client, self._collection, self._params = client, collection, params
         self._points, self._rarity = _of(owner, where), _rarity(owner)
 
-    async def nearest(self, query: Query, limit: int) -> tuple[list[Hit], list[Hit]]:
+    async def nearest(self, query: Query, limit: int) -> tuple[Ranking, Ranking]:
         by_vector, by_terms = [], []
         if query.vector is not None:
             by_vector = [self._request([*query.vector], DENSE, limit, self._params)]
@@ -233,7 +233,7 @@ class _Ranker:
             by_terms = [self._request(_sparse(query.sparse), SPARSE, limit, self._rarity)]
         requests = [*by_vector, *by_terms]
         answers = await self._client.query_batch_points(self._collection, requests) if requests else []
-        found = [[to_hit(one.id, one.score, one.payload) for one in answer.points] for answer in answers]
+        found = [[(UUID(str(one.id)), one.score) for one in answer.points] for answer in answers]
         return (found[0] if by_vector else []), (found[-1] if by_terms else [])
 
     async def vectors(self, ids: Sequence[UUID]) -> list[Sequence[float]]:
@@ -244,6 +244,11 @@ class _Ranker:
         named = [point.vector for point in points if isinstance(point.vector, dict)]
         return [cast("list[float]", vectors[DENSE]) for vectors in named]
 
+    async def payloads(self, ids: Sequence[UUID]) -> dict[UUID, dict[str, Any]]:
+        names = [str(point_id) for point_id in ids]
+        points = await self._client.retrieve(self._collection, names, with_payload=True)
+        return {UUID(str(point.id)): point.payload or {} for point in points}
+
     def _request(
         self,
         query: list[float] | models.SparseVector,
@@ -252,7 +257,7 @@ class _Ranker:
         params: models.SearchParams | None,
     ) -> models.QueryRequest:
         return models.QueryRequest(
-            query=query, using=using, filter=self._points, limit=limit, with_payload=True, params=params
+            query=query, using=using, filter=self._points, limit=limit, with_payload=False, params=params
         )
 
 

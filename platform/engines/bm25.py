@@ -56,16 +56,21 @@ def encode_query(text: str) -> SparseVector:
 
 def terms(text: str) -> Iterator[Term]:
     """Yield the terms of a text in order. A script without spaces gives every pair of characters."""
+    spaced = _SCRIPT_WITHOUT_SPACES.search(text) is None
     for match in _WORD.finditer(text):
-        word, start = match.group(), match.start()
-        if not _SCRIPT_WITHOUT_SPACES.search(word):
-            stem = _stem(word)
-            if stem:
-                yield start, match.end(), stem
+        word = match.group()
+        if spaced or not _SCRIPT_WITHOUT_SPACES.search(word):
+            if stem := _stem(word):
+                start, end = match.span()
+                yield start, end, stem
         else:
-            for at in range(max(len(word) - 1, 1)):
-                pair = word[at : at + 2]
-                yield start + at, start + at + len(pair), pair.casefold()
+            yield from _pairs(word, match.start())
+
+
+def _pairs(word: str, start: int) -> Iterator[Term]:
+    for at in range(max(len(word) - 1, 1)):
+        pair = word[at : at + 2]
+        yield start + at, start + at + len(pair), pair.casefold()
 
 
 def _counts(text: str) -> Counter[int]:

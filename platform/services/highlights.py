@@ -1,22 +1,34 @@
 """Where a passage speaks of what a query asks: the words they share, and the sentence with most of them."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from little_monster.platform.engines import bm25
 from little_monster.platform.engines.protocols import Span
 from little_monster.platform.services.chat.sentences import sentence_spans
 
 
-def matches(query: str, content: str) -> tuple[Span, ...]:
-    """Return where words of the query stand in `content`, in whatever form, in order; ranges that touch are
-    one."""
-    return tuple(_joined([(start, end) for start, end, _ in _shared(query, content)]))
+class Highlights(NamedTuple):
+    """`matches` are the query's words, in whatever form, in order; ranges that touch are one. `quote` is the
+    sentence with most of them, of alike ones the first; None where none has any."""
+
+    matches: tuple[Span, ...]
+    quote: Span | None
 
 
-def quote(query: str, content: str) -> Span | None:
-    """Return the sentence of `content` with most of the query's words, of alike ones the first; None where
-    none has any."""
-    shared = _shared(query, content)
+class Highlighter:
+    """Marks passages for one query."""
+
+    def __init__(self, query: str) -> None:
+        self._wanted = {term for _, _, term in bm25.terms(query)}
+
+    def mark(self, content: str) -> Highlights:
+        """Return what of `content` answers the query."""
+        shared = [found for found in bm25.terms(content) if found[2] in self._wanted]
+        return Highlights(tuple(_joined(shared)), _best_sentence(content, shared) if shared else None)
+
+
+def _best_sentence(content: str, shared: Sequence[bm25.Term]) -> Span | None:
     best, most = None, 0
     for start, end in sentence_spans(content):
         found = len({term for at, _, term in shared if start <= at < end})
@@ -25,15 +37,12 @@ def quote(query: str, content: str) -> Span | None:
     return best
 
 
-def _shared(query: str, content: str) -> list[bm25.Term]:
-    wanted = {term for _, _, term in bm25.terms(query)}
-    return [found for found in bm25.terms(content) if found[2] in wanted]
-
-
-def _joined(spans: Sequence[Span]) -> list[Span]:
+def _joined(shared: Sequence[bm25.Term]) -> list[Span]:
     joined: list[Span] = []
-    for start, end in spans:
+    for start, end, _ in shared:
         if joined and start <= joined[-1][1]:
-            start, end = joined.pop()[0], max(end, start)
-        joined.append((start, end))
+            first, last = joined.pop()
+            joined.append((first, max(last, end)))
+        else:
+            joined.append((start, end))
     return joined

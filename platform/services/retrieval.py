@@ -16,7 +16,7 @@ from little_monster.db.vectors.hybrid import DEPTH
 from little_monster.db.vectors.index import Hit, Query, SearchFilter, VectorIndex
 from little_monster.platform.engines import bm25
 from little_monster.platform.engines.protocols import PLAIN, Embedder, Passage, Reranker, SearchOptions
-from little_monster.platform.services import highlights
+from little_monster.platform.services.highlights import Highlighter
 
 RERANKED = 32
 """Passages that a reranker reads. It does not see the others, which follow in their order."""
@@ -46,15 +46,18 @@ async def search_passages(
     """
     where = replace(options.where, document_ids=tuple(document_ids)) if document_ids else options.where
     [vector] = await embedder.embed([query], urgent=True)
-    hits = await index.search(owner, Query(vector, bm25.encode_query(query)), limit=DEPTH, where=where)
     end = options.offset + limit
+    whole = reranker is not None or options.per_document is not None
+    depth = DEPTH if whole else min(end + _SPARE_HITS, DEPTH)
+    hits = await index.search(owner, Query(vector, bm25.encode_query(query)), limit=depth, where=where)
     if reranker is None:
         hits = [*_at_most(hits, options.per_document)][: end + _SPARE_HITS]
         found = await _read(database, owner, hits, where)
     else:
         found = await _read(database, owner, hits, where)
         found = [*_at_most(await _reranked(reranker, query, found), options.per_document)]
-    return [_highlighted(query, passage) for passage in found[options.offset : end]]
+    highlighter = Highlighter(query)
+    return [_highlighted(highlighter, passage) for passage in found[options.offset : end]]
 
 
 async def _read(database: Database, owner: UUID, hits: Sequence[Hit], where: SearchFilter) -> list[Passage]:
@@ -108,9 +111,6 @@ def _passage(row: TitledChunk, score: float) -> Passage:
     )
 
 
-def _highlighted(query: str, passage: Passage) -> Passage:
-    return replace(
-        passage,
-        matches=highlights.matches(query, passage.content),
-        quote=highlights.quote(query, passage.content),
-    )
+def _highlighted(highlighter: Highlighter, passage: Passage) -> Passage:
+    found = highlighter.mark(passage.content)
+    return replace(passage, matches=found.matches, quote=found.quote)

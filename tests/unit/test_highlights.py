@@ -2,13 +2,13 @@
 
 import pytest
 
-from little_monster.platform.services.highlights import matches, quote
+from little_monster.platform.services.highlights import Highlighter
 
 TEXT = "Cells divide. Universities study how a mitochondrion makes energy! Energy is conserved."
 
 
 def _words(query: str, text: str) -> list[str]:
-    return [text[start:end] for start, end in matches(query, text)]
+    return [text[start:end] for start, end in Highlighter(query).mark(text).matches]
 
 
 def test_matched_words_in_any_form() -> None:
@@ -38,5 +38,5 @@ def test_scripts_without_spaces_match_by_pairs() -> None:
     ],
 )
 def test_the_quote_is_the_first_sentence_with_most_words(query: str, sentence: str | None) -> None:
-    found = quote(query, TEXT)
+    found = Highlighter(query).mark(TEXT).quote
     assert (found and TEXT[slice(*found)]) == sentence
