@@ -42,7 +42,7 @@ def prepare(source: str, precision: Precision, cache: Path, *, trust_remote_code
     Raises:
         ConfigurationError: there is no such model, or it cannot be exported.
     """
-    target = cache / f"{precision}-{_fingerprint(_local(source))}"
+    target = cache / f"{precision}-{_fingerprint(source)}"
     if target.is_dir():
         return target
     cache.mkdir(parents=True, exist_ok=True)
@@ -73,23 +73,27 @@ def _make(source: str, precision: Precision, target: Path, *, trust_remote_code:
     _log.info("embedding_model_exported", source=source, precision=precision, folder=str(target))
 
 
-def _local(source: str) -> Path:
-    folder = Path(resolve_model(source))
-    if folder.is_dir():
-        return folder
-    # A hub id: what the hub's own cache holds, else what it gives.
-    from huggingface_hub import snapshot_download
-
-    return Path(snapshot_download(source))
+def _fingerprint(source: str) -> str:
+    """Return what changes with the model: of its files, or the hub's revision."""
+    resolved = resolve_model(source)
+    digest = hashlib.sha256(f"{_FORMAT} {_content(Path(resolved)) or _revision(resolved)}".encode())
+    return digest.hexdigest()[:16]
 
 
-def _fingerprint(folder: Path) -> str:
-    digest = hashlib.sha256(f"{_FORMAT}".encode())
+def _content(folder: Path) -> str:
+    digest = hashlib.sha256()
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         digest.update(str(file.relative_to(folder)).encode())
         with file.open("rb") as content:
             digest.update(hashlib.file_digest(content, "sha256").digest())
-    return digest.hexdigest()[:16]
+    return digest.hexdigest() if folder.is_dir() else ""
+
+
+def _revision(hub_id: str) -> str:
+    from huggingface_hub import snapshot_download
+
+    # The folder of a snapshot bears the name of its revision; the weights are the export's to fetch.
+    return Path(snapshot_download(hub_id, allow_patterns=["config.json"])).name
 
 
 def _run(source: str, precision: Precision, target: Path, *, trust_remote_code: bool) -> None:

@@ -46,7 +46,7 @@ class _Remote:
         try:
             yield
         except ConfigurationError as error:
-            # Nothing is away: asking again would be answered the same. A copy of the transport keeps the error.
+            # Nothing is away: asking again would end the same. The transport's copy keeps the error.
             raise getattr(error, "cause", error) from None
         except self._failures as error:
             raise Unavailable(

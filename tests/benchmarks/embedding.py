@@ -10,7 +10,6 @@ import csv
 import json
 import math
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -32,7 +31,7 @@ from little_monster.pipelines.stages.tokens import chunk_size, load_counter
 from little_monster.platform.engines.lanes import Lanes
 from little_monster.platform.engines.onnx_embedder import OnnxEngine
 from little_monster.platform.engines.sentence_transformer import SentenceTransformerEngine
-from tests.benchmarks.children import plain_environment
+from tests.benchmarks.children import answer_of
 from tests.benchmarks.figures import alternating, median_ratio, percentile, table
 from tests.benchmarks.suite import Benchmark, Goal, Result, Session
 
@@ -181,21 +180,15 @@ def _gain(grades: Sequence[int]) -> float:
 def measure_apart(session: Session) -> Result:
     """Measure in a process of its own, whose threads are counted."""
     data = os.environ.get(DATA)
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            __name__,
-            "--rounds",
-            str(session.rounds),
-            *(["--data", data] if data else []),
-        ],
-        env=plain_environment(OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false", HF_HUB_OFFLINE="1"),
-        check=True,
-        stdout=subprocess.PIPE,
-        timeout=3600,
+    result: Result = answer_of(
+        __name__,
+        *("--rounds", str(session.rounds)),
+        *(("--data", data) if data else ()),
+        timeout_s=3600,
+        OMP_NUM_THREADS="1",
+        TOKENIZERS_PARALLELISM="false",
+        HF_HUB_OFFLINE="1",
     )
-    result: Result = json.loads(done.stdout)
     return result
 
 

@@ -9,7 +9,6 @@ import asyncio
 import json
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,7 +26,7 @@ from little_monster.pipelines.stages.read import ReadRequest
 from little_monster.pipelines.stages.tokens import chunk_size, load_counter
 from little_monster.pipelines.tasks import RayReader, ReaderOptions
 from tests.benchmarks import ingest_library
-from tests.benchmarks.children import plain_environment
+from tests.benchmarks.children import answer_of
 from tests.benchmarks.figures import table
 from tests.benchmarks.suite import Benchmark, Goal, Result, Session
 from tests.fixtures import documents
@@ -81,14 +80,14 @@ def _one_file(rounds: int) -> dict[str, Any]:
 
 def measure_apart(session: Session) -> Result:
     """Measure in a process of its own, as a driver keeps threads and memory."""
-    done = subprocess.run(
-        [sys.executable, "-m", __name__, "--rounds", str(session.rounds)],
-        env=plain_environment(RAY_USAGE_STATS_ENABLED="0", OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1"),
-        check=True,
-        stdout=subprocess.PIPE,
-        timeout=600,
+    result: Result = answer_of(
+        __name__,
+        *("--rounds", str(session.rounds)),
+        timeout_s=900,
+        OMP_NUM_THREADS="1",
+        HF_HUB_OFFLINE="1",
+        RAY_USAGE_STATS_ENABLED="0",
     )
-    result: Result = json.loads(done.stdout)
     return result
 
 

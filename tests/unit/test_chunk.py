@@ -199,6 +199,18 @@ class TestHeadings:
         for one in chunks[1:-1]:
             assert SIZE.size - 14 < read_tokens(one) <= SIZE.size
             assert one.token_count < SIZE.size - 25
+            assert len(one.headings) == 4
+
+    @pytest.mark.parametrize("bytes_", [False, True])
+    def test_what_is_cut_for_its_length_keeps_its_path(self, bytes_: bool) -> None:
+        counter = byte_counter() if bytes_ else COUNTER
+        words = " ".join(f"word{number}" for number in range(2000))
+        document = built(
+            ("heading", "Cells", 1), ("paragraph", words), ("paragraph", "The cell has energy. Why? " * 300)
+        )
+        chunks = chunk(document, counter, SIZE)
+        assert_sound(document, chunks, SIZE, counter)
+        assert {one.headings for one in chunks} == {("Cells",)}
 
     def test_of_a_path_that_is_too_long_the_inner_end_stays(self) -> None:
         outer = "細胞" * 60

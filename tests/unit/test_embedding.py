@@ -89,7 +89,7 @@ async def test_a_model_that_is_not_there_is_not_a_service_that_is_away(replica: 
         embedder.describe("missing"),
         embedder.embed(["a"], source="missing"),
     ):
-        with pytest.raises(ConfigurationError, match="^model source missing: no such folder$"):
+        with pytest.raises(ConfigurationError, match=r"^model source missing: no such folder$"):
             await call
     with pytest.raises(Unavailable):
         await handles.embedder(Handle(None)).describe()  # type: ignore[arg-type]

@@ -1,7 +1,10 @@
 """What somebody waits for goes before the rest, and nothing is lost or mixed up on the way."""
 
 import asyncio
+import os
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -75,7 +78,8 @@ async def test_an_urgent_text_waits_for_one_slice_at_most(model: Model) -> None:
     if not model.together:
         await asyncio.sleep(0.05)
         model.open(1)
-    assert (await urgent).shape == (1, 2)
+    # Long before a gate gives up.
+    assert (await asyncio.wait_for(urgent, 5)).shape == (1, 2)
     assert len([texts for texts in model.slices if texts != ["query"]]) <= (0 if model.together else 1)
     model.open()
     assert sum(len(answer) for answer in await asyncio.gather(*flood)) == 20 * 64
@@ -107,11 +111,20 @@ async def test_a_flood_of_urgent_texts_does_not_stop_the_rest_for_ever() -> None
     model.open()
     lanes = Lanes(batch_size=4)
 
-    async def ask() -> None:
-        while not ended:
-            await lanes.encode(model, ["query"], urgent=True)
+    class Slow(Model):
+        def encode(self, texts: list[str]) -> numpy.ndarray:
+            time.sleep(0.02)
+            return numpy.zeros((len(texts), 2), numpy.float32)
 
-    askers = [asyncio.create_task(ask()) for _ in range(4)]
+    async def ask(encoder: Model) -> None:
+        while not ended:
+            await lanes.encode(encoder, ["query"], urgent=True)
+
+    # While one is answered the other waits already.
+    askers = []
+    for _ in range(3):
+        askers.append(asyncio.create_task(ask(Slow())))
+        await asyncio.sleep(0.007)
     await asyncio.wait_for(lanes.encode(model, ["bulk"] * 2, urgent=False), timeout=10)
     ended = True
     await asyncio.gather(*askers)
@@ -126,6 +139,17 @@ async def test_slices_are_of_like_lengths_and_grow_with_the_speed() -> None:
     assert [len(text) for text in flat] == sorted((len(text) for text in texts), reverse=True)
     assert len(model.slices[0]) == 1
     assert max(map(len, model.slices)) == 16
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own elsewhere")
+async def test_bulk_has_a_lower_priority() -> None:
+    class Priority(Model):
+        def encode(self, texts: list[str]) -> numpy.ndarray:
+            return numpy.array([[os.getpriority(os.PRIO_PROCESS, threading.get_native_id())]])
+
+    lanes, ours = Lanes(), os.getpriority(os.PRIO_PROCESS, 0)
+    assert (await lanes.encode(Priority(), ["query"], urgent=True)).item() == ours
+    assert (await lanes.encode(Priority(), ["bulk"], urgent=False)).item() > ours
 
 
 async def test_slices_run_side_by_side() -> None:
