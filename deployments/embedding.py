@@ -41,7 +41,7 @@ class Embedding:
     async def ready(self) -> None:
         """Answer when the model is loaded."""
 
-    async def options(self) -> EmbeddingOptions:
+    async def configuration(self) -> EmbeddingOptions:
         """Say how models are loaded, for who loads one elsewhere that makes the same vectors."""
         return self._options
 
@@ -83,7 +83,7 @@ class EndpointEmbedding:
     async def ready(self) -> None:
         """Answer when the replica is up; the endpoint is asked with the first text."""
 
-    async def options(self) -> EmbeddingOptions:
+    async def configuration(self) -> EmbeddingOptions:
         """Say how the endpoint is reached."""
         return self._options
 

@@ -114,7 +114,7 @@ def _fill(models: DeploymentHandle, options: JobsOptions, settings: Settings, he
     """Return what fills a new collection with vectors like those of the queries."""
 
     async def fill(source: str, ranges: Sequence[Range]) -> AsyncGenerator[list[Embedded], None]:
-        configured = await models.options.remote()
+        configured = await models.configuration.remote()
         load = embedding.model_loader(configured, settings)
         sizes = FillOptions(actors=options.fill_actors, cpus=options.fill_cpus, gpus=options.fill_gpus)
         by: Fill = here if configured.engine == "openai" else RayFill(load, sizes)

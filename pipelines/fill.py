@@ -114,8 +114,8 @@ def _read(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
     async def collect() -> list[Text]:
         database = open_database(load_settings())
-        after = UUID(bytes=row["after"]) if row["after"] else None
-        wanted = Range(after, UUID(bytes=row["until"]), row["chunks"])
+        after = UUID(row["after"]) if row["after"] else None
+        wanted = Range(after, UUID(row["until"]), row["chunks"])
         try:
             return [text async for text in read_range(database, row["range"], wanted)]
         finally:
@@ -124,9 +124,9 @@ def _read(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for text in asyncio.run(collect()):
         yield {
             "range": text.range,
-            "owner": text.owner.bytes,
-            "document": text.document_id.bytes,
-            "chunk": text.chunk_id.bytes,
+            "owner": text.owner.hex,
+            "document": text.document_id.hex,
+            "chunk": text.chunk_id.hex,
             "text": text.text,
         }
 
@@ -148,7 +148,9 @@ class _Model:
         self._engine = load(source)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        texts = batch.pop("text")
+        texts = batch.pop("text", [])
+        if not len(texts):
+            return batch  # A block of a range without passages, which has no columns.
         return {**batch, "vector": self._engine.encode([str(text) for text in texts])}
 
 
@@ -231,15 +233,16 @@ class RayFill:
                 num_gpus=options.gpus,
             )
             for batch in vectors.iter_batches(batch_size=256, batch_format="numpy"):
-                yield _embedded(batch)
+                if "vector" in batch:
+                    yield _embedded(batch)
 
 
 def _items(ranges: Sequence[Range]) -> list[dict[str, Any]]:
     return [
         {
             "range": number,
-            "after": one.after.bytes if one.after else b"",
-            "until": one.until.bytes,
+            "after": one.after.hex if one.after else "",
+            "until": one.until.hex,
             "chunks": one.chunks,
         }
         for number, one in enumerate(ranges)
@@ -250,6 +253,6 @@ def _embedded(batch: dict[str, Any]) -> list[Embedded]:
     vectors = numpy.asarray([*batch["vector"]], dtype=numpy.float32).tolist()
     names = zip(batch["range"], batch["owner"], batch["document"], batch["chunk"], strict=True)
     return [
-        Embedded(int(number), UUID(bytes=owner), UUID(bytes=document), UUID(bytes=chunk), vector)
+        Embedded(int(number), UUID(str(owner)), UUID(str(document)), UUID(str(chunk)), vector)
         for (number, owner, document, chunk), vector in zip(names, vectors, strict=True)
     ]

@@ -6,6 +6,7 @@ deleted is deleted once more when nobody can be writing it any longer: a worker 
 had its vectors on the way, finds out in seconds.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -30,7 +31,7 @@ BATCH = 50
 MAX_BATCHES = 20
 WATCHED = timedelta(seconds=45)
 """How long after a deletion what was deleted is looked after."""
-_LOOK_AGAIN = timedelta(seconds=10)
+_AT_ONCE = 4
 _ALL = 2**31 - 1
 
 _log = structlog.get_logger(__name__)
@@ -57,7 +58,7 @@ async def reconcile(parts: ReconcileParts, *, batch: int = BATCH, max_batches: i
     for _ in range(max_batches):
         async with parts.database.session(None) as session:
             changes = await index_outbox.take(session, limit=batch)
-        done = [change for change in changes if await _made(parts, change)]
+        done = await _made_of(parts, changes)
         await _record(parts, done)
         made += len(done)
         if len(changes) < batch:
@@ -65,6 +66,18 @@ async def reconcile(parts: ReconcileParts, *, batch: int = BATCH, max_batches: i
     if made:
         _log.info("reconciled", changes=made)
     return made
+
+
+async def _made_of(parts: ReconcileParts, changes: Sequence[IndexChange]) -> list[IndexChange]:
+    """Make changes, a few at a time, and return those that were made."""
+    places = asyncio.Semaphore(_AT_ONCE)
+
+    async def make(change: IndexChange) -> bool:
+        async with places:
+            return await _made(parts, change)
+
+    made = await asyncio.gather(*(make(change) for change in changes))
+    return [change for change, is_made in zip(changes, made, strict=True) if is_made]
 
 
 async def _made(parts: ReconcileParts, change: IndexChange) -> bool:
@@ -80,19 +93,20 @@ async def _made(parts: ReconcileParts, change: IndexChange) -> bool:
 
 
 async def _record(parts: ReconcileParts, made: Sequence[IndexChange]) -> None:
-    """Forget what is made, but for deletions so young that somebody may still be writing."""
-    now = datetime.now(UTC)
+    """Forget what is made, but for deletions so young that somebody may still be writing: they are made once
+    more when nobody can be."""
+    if not made:
+        return
+    young_since = datetime.now(UTC) - parts.watched
     young = [
         change.id
         for change in made
         if change.kind in (ChangeKind.DELETE_DOCUMENT, ChangeKind.DELETE_OWNER)
-        and now - change.created_at < parts.watched
+        and change.created_at > young_since
     ]
-    old = [change.id for change in made if change.id not in young]
-    if made:
-        async with parts.database.session(None) as session:
-            await index_outbox.repeat(session, young, _LOOK_AGAIN)
-            await index_outbox.done(session, old)
+    async with parts.database.session(None) as session:
+        await index_outbox.repeat(session, young, parts.watched)
+        await index_outbox.done(session, [change.id for change in made if change.id not in {*young}])
 
 
 async def _make(parts: ReconcileParts, change: IndexChange) -> None:

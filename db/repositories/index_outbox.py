@@ -41,10 +41,10 @@ async def done(session: Session, ids: Sequence[int]) -> None:
     await changed(session, delete(IndexChange).where(IndexChange.id.in_(ids)))
 
 
-async def repeat(session: Session, ids: Sequence[int], after: timedelta) -> None:
-    """Have changes made once more after a time."""
+async def repeat(session: Session, ids: Sequence[int], age: timedelta) -> None:
+    """Have changes made once more when they are so old."""
     query = update(IndexChange).where(IndexChange.id.in_(ids))
-    await changed(session, query.values(next_at=func.now() + after, attempts=0))
+    await changed(session, query.values(next_at=IndexChange.created_at + age, attempts=0))
 
 
 async def add_checks(session: Session, user_id: UUID, document_ids: Sequence[UUID]) -> None:

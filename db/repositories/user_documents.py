@@ -190,11 +190,6 @@ async def give_up(session: Session, document_id: UUID, *, code: str, reason: str
     return await changed(session, query.values(values)) == 1
 
 
-async def ids(session: Session, user_id: UUID) -> Rows[UUID]:
-    """Return the ids of all documents of the user."""
-    return [*await session.scalars(select(UserDocument.id).where(UserDocument.user_id == user_id))]
-
-
 async def delete(session: Session, document_id: UUID) -> bool:
     """Delete the document with its chunks; False when there is no such document."""
     return await changed(session, sql_delete(UserDocument).where(UserDocument.id == document_id)) == 1

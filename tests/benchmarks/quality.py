@@ -33,14 +33,17 @@ from little_monster.platform.services.retrieval import search_passages
 from tests.benchmarks.shelf import Shelf, open_shelf
 
 TOP = 10
+_AT_ONCE = 8
 
 
 async def measure(shelf: Shelf, folder: Path) -> dict[str, Any]:
     """Store a corpus as the documents of a new user, ask all queries, and return the scores."""
     owner = await shelf.new_user()
-    stored = [(str(row["_id"]), await store(shelf, owner, row)) for row in _lines(folder / "corpus.jsonl")]
-    await index(shelf, [document for _, document in stored])
-    names = {document.row.id: name for name, document in stored}
+    slots = asyncio.Semaphore(_AT_ONCE)
+    lines = _lines(folder / "corpus.jsonl")
+    stored = await asyncio.gather(*(store(shelf, owner, row, slots) for row in lines))
+    await index(shelf, stored)
+    names = {document.row.id: document.row.title for document in stored}
     judged = _judgements(folder / "qrels.tsv")
     ndcg, recall = [], []
     for query in _lines(folder / "queries.jsonl"):
@@ -67,7 +70,7 @@ class Stored:
     passages: list[NewChunk]
 
 
-async def store(shelf: Shelf, owner: UUID, row: Mapping[str, Any]) -> Stored:
+async def store(shelf: Shelf, owner: UUID, row: Mapping[str, Any], slots: asyncio.Semaphore) -> Stored:
     """Store one document and its passages, as the upload of a text file does."""
     text = "\n\n".join(part for part in (row.get("title", ""), row["text"]) if part.strip()) or "."
     info = await shelf.embedder.describe()
@@ -75,7 +78,7 @@ async def store(shelf: Shelf, owner: UUID, row: Mapping[str, Any]) -> Stored:
     chunks = chunk(parsed, load_counter(info.source), chunk_size(info.max_tokens))
     document_id = new_id()
     passages = rows(document_id, chunks, info.model)
-    async with shelf.database.session(owner) as session:
+    async with slots, shelf.database.session(owner) as session:
         document = await user_documents.create(
             session,
             document_id=document_id,

@@ -226,10 +226,19 @@ async def test_no_search_fails_or_finds_nothing_meanwhile(house: House) -> None:
     assert models == {"small", "large"}
 
 
-async def test_what_comes_goes_and_changes_meanwhile_is_as_it_should_be(edge_house: House) -> None:
+async def test_what_comes_goes_and_changes_meanwhile_is_as_it_should_be(
+    edge_house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     house = edge_house
     user, documents = await library(house)
     new: list[UUID] = []
+    switch, at_the_switch = reembed._switch, list[int]()
+
+    async def look_and_switch(parts: ReembedParts, state: CollectionState) -> None:
+        at_the_switch.extend((await house.points(user)).values())
+        await switch(parts, state)
+
+    monkeypatch.setattr(reembed, "_switch", look_and_switch)
 
     async def happen(number: int) -> None:
         if number == 3:
@@ -240,6 +249,8 @@ async def test_what_comes_goes_and_changes_meanwhile_is_as_it_should_be(edge_hou
 
     job = await do(house, Action.REEMBED, parts_of(house, happen), source="large")
     assert job.status == JobStatus.COMPLETED, job.error_reason
+    # Nobody ever searches a collection that lacks something.
+    assert at_the_switch == [12, 12]
     await house.reconcile()
     rest = [one for one in documents if one not in (documents[3], documents[0], documents[6])] + new
     points = await house.points(user)
