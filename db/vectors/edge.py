@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -60,7 +60,8 @@ class EdgeIndex:
         """See `VectorIndex.search`."""
         if query.vector is not None:
             check_dimension(query.vector, self._dimension)
-        return await hybrid.search(_Ranker(await self._open(), owner, where), query, limit=limit)
+        ranker = _Ranker(await self._open(), owner, where)
+        return await _in_thread(lambda: _finished(hybrid.search(ranker, query, limit=limit)))
 
     async def set_payload(self, owner: UUID, document_id: UUID, values: Mapping[str, Any]) -> None:
         """See `VectorIndex.set_payload`."""
@@ -136,20 +137,20 @@ class EdgeIndex:
 
 
 class _Ranker:
-    """See `hybrid.Ranker`."""
+    """See `hybrid.Ranker`. Its calls block and never wait, so that one thread makes a whole search."""
 
     def __init__(self, shard: Any, owner: UUID, where: SearchFilter) -> None:
         self._shard, self._points, self._rarity = shard, _of(owner, where), _rarity(owner)
 
     async def nearest(self, query: Query, limit: int) -> tuple[Ranking, Ranking]:
-        return await _in_thread(lambda: (self._by_vector(query, limit), self._by_terms(query, limit)))
+        return self._by_vector(query, limit), self._by_terms(query, limit)
 
     async def vectors(self, ids: Sequence[UUID]) -> list[Sequence[float]]:
-        points = await _in_thread(lambda: self._shard.retrieve([*ids], False, [DENSE]))
+        points = self._shard.retrieve([*ids], False, [DENSE])
         return [point.vector[DENSE] for point in points]
 
     async def payloads(self, ids: Sequence[UUID]) -> dict[UUID, dict[str, Any]]:
-        points = await _in_thread(lambda: self._shard.retrieve([*ids], True, False))
+        points = self._shard.retrieve([*ids], True, False)
         return {point.id: point.payload for point in points}
 
     def _by_vector(self, query: Query, limit: int) -> Ranking:
@@ -227,6 +228,16 @@ def _instant(moment: datetime | None) -> str | None:
 def _rarity(owner: UUID) -> Any:
     """How rare a term is, is counted in the owner's own passages: nobody's score tells of another's words."""
     return qdrant.SearchParams(idf=qdrant.IdfParams(corpus=_of(owner)))
+
+
+def _finished(search: Coroutine[Any, Any, Result]) -> Result:
+    """Return the result of a coroutine that never waits."""
+    try:
+        search.send(None)
+    except StopIteration as done:
+        result: Result = done.value
+        return result
+    raise AssertionError("a search of the embedded index does not wait")
 
 
 async def _in_thread(call: Callable[[], Result]) -> Result:

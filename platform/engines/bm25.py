@@ -8,7 +8,7 @@ knows and multiplies in. Terms are the Snowball stems of words, as 32 bit hashes
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from functools import lru_cache
 from zlib import crc32
 
@@ -65,6 +65,16 @@ def terms(text: str) -> Iterator[Term]:
                 yield start, end, stem
         else:
             yield from _pairs(word, match.start())
+
+
+def find(wanted: Set[str], text: str) -> list[Term]:
+    """Return those terms of a text that are wanted, in order; as `terms`, but quicker where they are few."""
+    if _SCRIPT_WITHOUT_SPACES.search(text):
+        return [term for term in terms(text) if term[2] in wanted]
+    words = {word: stem for word in {*_WORD.findall(text)} if (stem := _stem(word)) in wanted}
+    if not words:
+        return []
+    return [(*match.span(), words[match[0]]) for match in _WORD.finditer(text) if match[0] in words]
 
 
 def _pairs(word: str, start: int) -> Iterator[Term]:

@@ -24,7 +24,7 @@ class Highlighter:
 
     def mark(self, content: str) -> Highlights:
         """Return what of `content` answers the query."""
-        shared = [found for found in bm25.terms(content) if found[2] in self._wanted]
+        shared = bm25.find(self._wanted, content)
         return Highlights(tuple(_joined(shared)), _best_sentence(content, shared) if shared else None)
 
 

@@ -6,6 +6,7 @@ The one way to them: nothing else reads the index for a user, and nothing here w
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
@@ -64,8 +65,7 @@ async def _read(database: Database, owner: UUID, hits: Sequence[Hit], where: Sea
     if not hits:
         return []
     scores = {hit.id: hit.score for hit in hits}
-    async with database.session(owner) as session:
-        rows = await document_chunks.get_many(session, list(scores))
+    rows = await database.fetch(owner, partial(document_chunks.get_many, chunk_ids=[*scores]))
     # A document whose subject was just changed stands under the old one in the index for a moment.
     return [
         _passage(row, scores[row.chunk.id])

@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -212,8 +213,8 @@ async def _stages(shelf: Shelf, stored: Tenants, questions: Sequence[tuple[UUID,
 
 
 async def _rows(shelf: Shelf, owner: UUID, ids: Sequence[UUID]) -> list[str]:
-    async with shelf.database.session(owner) as session:
-        return [row.chunk.content for row in await document_chunks.get_many(session, ids)]
+    rows = await shelf.database.fetch(owner, partial(document_chunks.get_many, chunk_ids=ids))
+    return [row.chunk.content for row in rows]
 
 
 async def _time(
