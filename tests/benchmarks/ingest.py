@@ -97,18 +97,21 @@ def report(result: Result) -> str:
 
 
 def _library(result: Result) -> str:
-    rates, seconds = result["tokens_a_second"], result["seconds"]
-    titles = {"ingested": "ingestion, end to end", "bare": "the embedding model alone"}
     rows = [
-        (titles[name], f"{rate:.0f}", f"{min(seconds[name]):.2f}", f"{max(seconds[name]):.2f}")
-        for name, rate in rates.items()
+        (
+            file_type,
+            one["documents"],
+            one["passages"],
+            one["tokens"],
+            *(f"{one['tokens_a_second'][name]:.0f}" for name in ("ingested", "bare")),
+            f"**{one['ratio']:.2f}**",
+        )
+        for file_type, one in result.items()
     ]
+    head = ("format", "documents", "passages", "tokens", "tokens/s, end to end", "the model alone", "ratio")
     return (
-        f"{result['documents']} documents, {result['passages']} passages of {result['tokens']} tokens "
-        f"together, on {result['cores']} cores: read, cut, embedded, indexed and stored; and the same texts "
-        "given to the embedding model in one list.\n\n"
-        + table(("", "tokens/s", "least (s)", "most (s)"), rows)
-        + f"\nIngestion has **{result['ratio']:.2f}** of the model's throughput.\n"
+        f"Libraries on {ingest_library.CORES} cores: read, cut, embedded, indexed and stored; and the same "
+        "texts given to the embedding model in one list.\n\n" + table(head, rows)
     )
 
 
@@ -127,10 +130,17 @@ def _file(result: Result) -> str:
 
 
 def goals(result: Result) -> list[Goal]:
-    """Compare the library."""
-    ratio = result["library"]["ratio"]
-    what = "throughput of ingestion, against the bare embedding model on the same cores"
-    return [Goal(what, f"at least {ingest_library.GOAL}", f"{ratio:.2f}", ratio >= ingest_library.GOAL)]
+    """Compare the libraries."""
+    least = ingest_library.GOAL
+    return [
+        Goal(
+            f"throughput of ingestion, {file_type}, against the bare embedding model on the same cores",
+            f"at least {least}",
+            f"{one['ratio']:.2f}",
+            one["ratio"] >= least,
+        )
+        for file_type, one in result["library"].items()
+    ]
 
 
 BENCHMARK = Benchmark("ingest", "Ingestion", measure_apart, report, goals)
