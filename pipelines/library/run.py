@@ -110,6 +110,7 @@ class _Library:
         self._stage = "waiting"
         await self._wait()
         async with self._lease.transaction() as session:
+            await self._tell(session)
             await self._lease.complete_in(session, self._tally.result(self._total))
         return JobStatus.COMPLETED
 
