@@ -20,12 +20,15 @@ from little_monster.deployments.autoscaling import DEPTH
 from little_monster.deployments.options import JobsOptions, parse_jobs_options
 from little_monster.deployments.replica_logs import setup_replica_logs
 from little_monster.pipelines.fill import Embedded, EmbedderFill, Fill, FillOptions, Range, RayFill
+from little_monster.pipelines.gate import Evaluation
 from little_monster.pipelines.ingest import IngestParts
 from little_monster.pipelines.tasks import RayReader, ReaderOptions
 from little_monster.pipelines.worker import WorkerParts, new_consumer
 from little_monster.platform.cache import open_redis
 from little_monster.platform.resources import direct_url, open_database, redis_url, storage_url
 from little_monster.platform.services.collections import Shelf
+from little_monster.platform.services.evaluation.dataset import read_dataset
+from little_monster.platform.services.evaluation.evaluate import evaluate
 from little_monster.platform.settings import Settings, load_settings
 from little_monster.platform.storage import open_storage
 
@@ -78,7 +81,8 @@ class Jobs:
         )
         moderator = handles.moderator(await _handle(moderation.NAME))
         fill = _fill(models, options, settings, EmbedderFill(self._database, embedder))
-        return WorkerParts(settings, ingest, moderator, redis, shelf, fill)
+        gate = Evaluation(read_dataset, evaluate)
+        return WorkerParts(settings, ingest, moderator, redis, shelf, fill, gate)
 
     async def check_health(self) -> None:
         """Raise what ended the work; Serve then starts another replica."""

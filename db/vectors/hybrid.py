@@ -21,6 +21,8 @@ _FEEDBACK_HITS = 3
 # What they weigh beside the query. Rocchio's 0.75 is for topics with many answers; most questions have one.
 _FEEDBACK = 0.4
 
+# Terms weigh the rest. They mislead where a question has other words than its answer, and meaning less so.
+_BY_MEANING = 0.7
 
 Ranking = Sequence[tuple[UUID, float]]
 """Points with their scores, the highest first."""
@@ -62,17 +64,17 @@ async def _rank(ranker: Ranker, query: Query, depth: int) -> Ranking:
     return fuse(dense, sparse)
 
 
-def fuse(*rankings: Ranking) -> Ranking:
-    """Return all points by the mean of their scores, each as a share of its ranking's best.
+def fuse(dense: Ranking, sparse: Ranking) -> Ranking:
+    """Return all points by the weighted mean of their scores, each as a share of its ranking's best.
 
     A point that a ranking lacks has 0 there.
     """
     scores: dict[UUID, float] = {}
-    for ranking in rankings:
-        best = max((score for _, score in ranking), default=0.0) * len(rankings)
+    for ranking, weight in ((dense, _BY_MEANING), (sparse, 1 - _BY_MEANING)):
+        best = max((score for _, score in ranking), default=0.0)
         for point, score in ranking:
             share = score / best if score > 0 else 0.0
-            scores[point] = scores.get(point, 0.0) + share
+            scores[point] = scores.get(point, 0.0) + weight * share
     return _ordered(scores.items())
 
 

@@ -132,11 +132,13 @@ async def test_terms_find_what_meaning_does_not(index):
     owner = uuid4()
     far = replace(point(owner, uuid4(), NORTH), sparse=terms(1, 2))
     other = replace(point(owner, uuid4(), NORTH), sparse=terms(3, 4_294_967_295))
-    await index.upsert([far, other, point(owner, uuid4(), [0.0, 0.0, 1.0, 0.0])])
+    near = point(owner, uuid4(), [0.0, 0.0, 1.0, 0.0])
+    await index.upsert([far, other, near])
     assert [hit.id for hit in await index.search(owner, Query(sparse=terms(2)), limit=5)] == [far.id]
-    found = await index.search(owner, Query([0.0, 0.1, 1.0, 0.0], terms(4_294_967_295)), limit=5)
-    assert found[0].id == other.id
-    assert len(found) == 3
+    vector = [0.0, 0.8, 1.0, 0.0]
+    assert (await index.search(owner, Query(vector), limit=5))[0].id == near.id
+    found = await index.search(owner, Query(vector, terms(4_294_967_295)), limit=5)
+    assert [hit.id for hit in found] == [other.id, near.id, far.id]
 
 
 async def test_a_rare_term_counts_more_than_a_frequent_one(index):

@@ -34,10 +34,10 @@ class Ranker:
         return {point: {"document_id": str(DOCUMENT)} for point in ids if point not in self.gone}
 
 
-def test_scores_are_shares_of_the_best_and_their_mean_counts() -> None:
+def test_scores_are_shares_of_the_best_and_their_weighted_mean_counts() -> None:
     fused = fuse([(A, 0.8), (B, 0.4)], [(B, 12.0), (C, 6.0)])
-    assert [point for point, _ in fused] == [B, A, C]
-    assert [score for _, score in fused] == pytest.approx([0.75, 0.5, 0.25])
+    assert [point for point, _ in fused] == [A, B, C]
+    assert [score for _, score in fused] == pytest.approx([0.7, 0.65, 0.15])
 
 
 def test_negative_and_empty_rankings_count_nothing() -> None:
@@ -46,7 +46,7 @@ def test_negative_and_empty_rankings_count_nothing() -> None:
 
 
 def test_alike_scores_come_in_the_order_of_ids() -> None:
-    assert [point for point, _ in fuse([(C, 0.5), (A, 0.5)], [(D, 3.0), (B, 3.0)])] == [A, B, C, D]
+    assert [point for point, _ in fuse([(C, 0.5), (A, 0.5)], [(D, 3.0), (B, 3.0)])] == [A, C, B, D]
 
 
 async def test_the_query_moves_to_the_first_hits() -> None:
@@ -56,7 +56,7 @@ async def test_the_query_moves_to_the_first_hits() -> None:
     assert (first.vector, depth) == ([1.0, 0.0], DEPTH)
     assert second.vector == pytest.approx([1.0, 0.4])
     assert not second.sparse.indices
-    assert [hit.id for hit in hits] == [B, C, D]
+    assert [hit.id for hit in hits] == [B, D, C]
     assert {hit.document_id for hit in hits} == {DOCUMENT}
 
 
