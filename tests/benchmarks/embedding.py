@@ -6,17 +6,13 @@ BEIR's form (`corpus.jsonl`, `queries.jsonl`, `qrels.tsv`) below FOLDER, and lef
 
 import argparse
 import asyncio
-import csv
 import json
-import math
 import os
 import sys
 import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -31,6 +27,8 @@ from little_monster.pipelines.stages.tokens import chunk_size, load_counter
 from little_monster.platform.engines.lanes import Lanes
 from little_monster.platform.engines.onnx_embedder import OnnxEngine
 from little_monster.platform.engines.sentence_transformer import SentenceTransformerEngine
+from little_monster.platform.services.evaluation.dataset import Dataset, read_dataset
+from little_monster.platform.services.evaluation.evaluate import evaluate
 from tests.benchmarks.children import answer_of
 from tests.benchmarks.figures import alternating, median_ratio, percentile, table
 from tests.benchmarks.suite import Benchmark, Goal, Result, Session
@@ -43,15 +41,6 @@ QUERIES, PAUSE_S = 60, 0.03
 CUTOFF = 10
 
 Encode = Callable[[list[str]], Any]
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A collection of documents with queries and, for each, the grades of the documents that answer it."""
-
-    documents: dict[str, str]
-    queries: dict[str, str]
-    grades: dict[str, dict[str, int]]
 
 
 def passages() -> list[str]:
@@ -76,7 +65,10 @@ def measure(rounds: int, data: Path | None) -> Result:
     return {
         "speed": _speed(ways, rounds),
         "waits": asyncio.run(_waits(small, rounds)),
-        "quality": {name: _quality(ways, read(data / name)) for name in _datasets(data)} if data else {},
+        "quality": {
+            name: asyncio.run(_quality(ways, read_dataset(data / name)))
+            for name in (_datasets(data) if data else [])
+        },
     }
 
 
@@ -135,46 +127,20 @@ def _datasets(data: Path) -> list[str]:
     return sorted(file.parent.name for file in data.glob("*/qrels.tsv"))
 
 
-def read(folder: Path) -> Dataset:
-    """Read a folder of BEIR's form."""
-    grades: dict[str, dict[str, int]] = defaultdict(dict)
-    with (folder / "qrels.tsv").open() as lines:
-        for row in csv.DictReader(lines, delimiter="\t"):
-            grades[row["query-id"]][row["corpus-id"]] = int(row["score"])
-    return Dataset(_texts(folder / "corpus.jsonl"), _texts(folder / "queries.jsonl"), dict(grades))
-
-
-def _texts(file: Path) -> dict[str, str]:
-    rows = [json.loads(line) for line in file.read_text().splitlines()]
-    return {row["_id"]: f"{row.get('title', '')} {row['text']}".strip() for row in rows}
-
-
-def _quality(ways: dict[str, Encode], dataset: Dataset) -> dict[str, float]:
+async def _quality(ways: dict[str, Encode], dataset: Dataset) -> dict[str, float]:
     """Return nDCG@10 of exact search by each engine's vectors."""
-    return {name: round(_mean_ndcg(encode, dataset), 4) for name, encode in ways.items()}
+    return {name: round(await _ndcg(encode, dataset), 4) for name, encode in ways.items()}
 
 
-def _mean_ndcg(encode: Encode, dataset: Dataset) -> float:
-    asked = [query for query in dataset.queries if query in dataset.grades]
-    documents = list(dataset.documents)
-    likeness = (
-        encode([dataset.queries[query] for query in asked]) @ encode(list(dataset.documents.values())).T
-    )
-    found = numpy.argsort(-likeness, axis=1, kind="stable")[:, :CUTOFF]
-    gains = [
-        _ndcg([documents[place] for place in row], dataset.grades[query])
-        for query, row in zip(asked, found, strict=True)
-    ]
-    return sum(gains) / len(gains)
+async def _ndcg(encode: Encode, dataset: Dataset) -> float:
+    keys = list(dataset.corpus)
+    vectors = encode([f"{one.title} {one.text}".strip() for one in dataset.corpus.values()])
 
+    async def find(question: str) -> list[str]:
+        best = numpy.argsort(-(vectors @ encode([question])[0]), kind="stable")
+        return [keys[place] for place in best[:CUTOFF]]
 
-def _ndcg(found: Sequence[str], grades: dict[str, int]) -> float:
-    best = _gain(sorted(grades.values(), reverse=True)[:CUTOFF])
-    return _gain([grades.get(document, 0) for document in found]) / best if best else 0.0
-
-
-def _gain(grades: Sequence[int]) -> float:
-    return sum(max(grade, 0) / math.log2(rank + 2) for rank, grade in enumerate(grades))
+    return (await evaluate(dataset, find, k=CUTOFF)).ndcg
 
 
 def measure_apart(session: Session) -> Result:

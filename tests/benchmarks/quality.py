@@ -2,19 +2,16 @@
 tests.benchmarks.quality FOLDER ...``.
 
 Each document goes through the stages of an upload (parse, chunk, embed, both vectors), each query through
-`search_passages`; a document stands where its best passage does. Prints nDCG@10 and recall@10 of all queries
-and of both halves of them, so that what helps one half only can be told from what helps.
+`search_passages`; a document stands where its best passage does.
 """
 
 import argparse
 import asyncio
 import hashlib
 import json
-import math
-import statistics
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -29,6 +26,8 @@ from little_monster.pipelines.stages.parse import parse
 from little_monster.pipelines.stages.store import points, rows
 from little_monster.pipelines.stages.tokens import chunk_size, load_counter
 from little_monster.platform.engines.protocols import SearchOptions
+from little_monster.platform.services.evaluation.dataset import Entry, read_dataset
+from little_monster.platform.services.evaluation.evaluate import evaluate
 from little_monster.platform.services.retrieval import search_passages
 from tests.benchmarks.shelf import Shelf, open_shelf
 
@@ -38,28 +37,19 @@ _AT_ONCE = 8
 
 async def measure(shelf: Shelf, folder: Path) -> dict[str, Any]:
     """Store a corpus as the documents of a new user, ask all queries, and return the scores."""
-    owner = await shelf.new_user()
+    owner, dataset = await shelf.new_user(), read_dataset(folder)
     slots = asyncio.Semaphore(_AT_ONCE)
-    lines = _lines(folder / "corpus.jsonl")
-    stored = await asyncio.gather(*(store(shelf, owner, row, slots) for row in lines))
+    stored = await asyncio.gather(
+        *(store(shelf, owner, key, entry, slots) for key, entry in dataset.corpus.items())
+    )
     await index(shelf, stored)
     names = {document.row.id: document.row.title for document in stored}
-    judged = _judgements(folder / "qrels.tsv")
-    ndcg, recall = [], []
-    for query in _lines(folder / "queries.jsonl"):
-        relevant = judged.get(str(query["_id"]))
-        if relevant:
-            found = [names[one] for one in await _find(shelf, owner, query["text"])]
-            ndcg.append(ndcg_at(TOP, found, relevant))
-            recall.append(len(relevant.keys() & set(found)) / len(relevant))
-    return {
-        "documents": len(names),
-        "passages": await shelf.index.count(owner),
-        "queries": len(ndcg),
-        "ndcg@10": round(statistics.mean(ndcg), 4),
-        "recall@10": round(statistics.mean(recall), 4),
-        "halves_ndcg@10": [round(statistics.mean(ndcg[first::2]), 4) for first in (0, 1)],
-    }
+
+    async def find(question: str) -> list[str]:
+        return [names[one] for one in await _find(shelf, owner, question)]
+
+    scores = await evaluate(dataset, find, k=TOP)
+    return {"documents": len(names), "passages": await shelf.index.count(owner), **asdict(scores)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +60,9 @@ class Stored:
     passages: list[NewChunk]
 
 
-async def store(shelf: Shelf, owner: UUID, row: Mapping[str, Any], slots: asyncio.Semaphore) -> Stored:
+async def store(shelf: Shelf, owner: UUID, key: str, entry: Entry, slots: asyncio.Semaphore) -> Stored:
     """Store one document and its passages, as the upload of a text file does."""
-    text = "\n\n".join(part for part in (row.get("title", ""), row["text"]) if part.strip()) or "."
+    text = "\n\n".join(part for part in (entry.title, entry.text) if part.strip()) or "."
     info = await shelf.embedder.describe()
     parsed = parse(text.encode(), FileType.TXT, max_pages=1)
     chunks = chunk(parsed, load_counter(info.source), chunk_size(info.max_tokens))
@@ -83,7 +73,7 @@ async def store(shelf: Shelf, owner: UUID, row: Mapping[str, Any], slots: asynci
             session,
             document_id=document_id,
             user_id=owner,
-            title=str(row["_id"]),
+            title=key,
             file_type=FileType.TXT,
             file_url=f"{owner}/{document_id}/original",
             file_size=len(text.encode()),
@@ -102,36 +92,11 @@ async def index(shelf: Shelf, stored: Sequence[Stored]) -> None:
         await shelf.index.upsert([points(row, [one], [vector])[0] for (row, one), vector in batch])
 
 
-def ndcg_at(top: int, found: Sequence[str], relevant: Mapping[str, int]) -> float:
-    """Return the discounted gain of what was found, as a share of the best order's (linear gains, as
-    trec_eval's ndcg_cut)."""
-    gained = _discounted(relevant.get(one, 0) for one in found[:top])
-    return gained / _discounted(sorted(relevant.values(), reverse=True)[:top])
-
-
-def _discounted(gains: Any) -> float:
-    return sum(gain / math.log2(rank + 2) for rank, gain in enumerate(gains))
-
-
 async def _find(shelf: Shelf, owner: UUID, query: str) -> list[UUID]:
     passages = await search_passages(
         shelf.embedder, shelf.index, shelf.database, owner, query, TOP, options=SearchOptions(per_document=1)
     )
     return [passage.document_id for passage in passages]
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open(encoding="utf-8") as lines:
-        yield from map(json.loads, lines)
-
-
-def _judgements(path: Path) -> dict[str, dict[str, int]]:
-    judged: dict[str, dict[str, int]] = {}
-    for line in path.read_text(encoding="utf-8").splitlines()[1:]:
-        query, document, score = line.split("\t")
-        if int(score) > 0:
-            judged.setdefault(query, {})[document] = int(score)
-    return judged
 
 
 async def _main(folders: Sequence[Path]) -> None:
