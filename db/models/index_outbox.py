@@ -21,9 +21,8 @@ class ChangeKind(StrEnum):
 
 class IndexChange(Created, Base):
     """One change, which triggers write in the transaction that makes it necessary. It outlives what it is
-    about, so that nothing refers to it; `key` is where the storage has the file of a
-    document that is deleted. `next_at` is when
-    it is tried next.
+    about, so that nothing refers to it; `key` is where the storage has the file of a document that is
+    deleted. `next_at` is when it is tried next.
     """
 
     __tablename__ = "index_outbox"
@@ -33,6 +32,8 @@ class IndexChange(Created, Base):
         ),
         CheckConstraint("(kind = 'delete_owner') = (document_id IS NULL)", name="document"),
         Index("index_outbox_next_idx", "next_at"),
+        Index("index_outbox_document_idx", "document_id"),
+        Index("index_outbox_owner_idx", "user_id", postgresql_where=text("document_id IS NULL")),
     )
 
     id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)

@@ -57,9 +57,10 @@ async def add_checks(session: Session, user_id: UUID, document_ids: Sequence[UUI
 
 async def about(session: Session, document_ids: Sequence[UUID], owners: Sequence[UUID]) -> set[UUID]:
     """Return those of the documents and of the owners that a change waits for, other than `add_checks`."""
-    ids = func.coalesce(IndexChange.document_id, IndexChange.user_id)
-    query = select(ids).where(ids.in_([*document_ids, *owners]), IndexChange.key.is_distinct_from(DRIFT))
-    return {*await session.scalars(query)}
+    document = IndexChange.document_id
+    wanted = document.in_(document_ids) | (document.is_(None) & IndexChange.user_id.in_(owners))
+    query = select(func.coalesce(document, IndexChange.user_id))
+    return {*await session.scalars(query.where(wanted, IndexChange.key.is_distinct_from(DRIFT)))}
 
 
 async def overdue(session: Session, after: timedelta) -> int:

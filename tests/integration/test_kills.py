@@ -125,10 +125,10 @@ class Library:
         """Return the ids of all passages, and check that none waits."""
         found: set[UUID] = set()
         async with self.database.session(self.user_id) as session:
-            for document_id in await user_documents.ids(session, self.user_id):
-                chunks = await document_chunks.list(session, document_id, limit=100_000)
+            for listed in await user_documents.list(session, limit=1000):
+                chunks = await document_chunks.list(session, listed.document.id, limit=100_000)
                 found |= {chunk.id for chunk in chunks}
-                assert await pending_chunks.ids(session, document_id) == []
+                assert await pending_chunks.ids(session, listed.document.id) == []
         return found
 
 

@@ -32,6 +32,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("index_outbox_pkey")),
     )
     op.create_index("index_outbox_next_idx", "index_outbox", ["next_at"], unique=False)
+    op.create_index("index_outbox_document_idx", "index_outbox", ["document_id"], unique=False)
+    op.create_index(
+        "index_outbox_owner_idx",
+        "index_outbox",
+        ["user_id"],
+        unique=False,
+        postgresql_where=sa.text("document_id IS NULL"),
+    )
     op.create_table(
         "embedding_collections",
         sa.Column("name", sa.Text(), nullable=False),
