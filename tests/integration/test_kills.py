@@ -33,7 +33,7 @@ from tests.fixtures.parts_server import SlowEmbedder, served
 
 FILES = int(os.environ.get("LM_TEST_KILLED_FILES", "40"))
 FULL = FILES >= 200
-PAUSE_S, SILENCE_S, DELAY_S = (5.0, 15.0, 0.7) if FULL else (1.2, 2.0, 0.25)
+PAUSE_S, SILENCE_S, DELAY_S = (5.0, 15.0, 0.7) if FULL else (1.0, 2.0, 0.4)
 # On a busy machine a worker does little between two kills: then they must not use up what a job has.
 ATTEMPTS = INGEST_ATTEMPTS if FULL else 100
 LEAST_KILLS, MOST_KILLS = 10, inf if FULL else 14
