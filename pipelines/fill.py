@@ -6,7 +6,6 @@ Nothing of a passage leaves the cluster's memory but its vector.
 """
 
 import asyncio
-import os
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,10 +20,12 @@ from little_monster.db.repositories import document_chunks, drift
 from little_monster.db.session import Database
 from little_monster.pipelines.stages.embed import embed_batches, embedded_text
 from little_monster.platform.engines.protocols import Embedder
+from little_monster.platform.priority import give_way
 from little_monster.platform.resources import open_database
 from little_monster.platform.settings import load_settings
 
 _ALL = 2**31 - 1
+_NICENESS = 10
 _WAITING = 4
 """Batches that wait for who writes them."""
 
@@ -144,7 +145,7 @@ class _Model:
 
     def __init__(self, load: Callable[[str], Engine], source: str) -> None:
         # Whoever waits for an answer goes first.
-        os.nice(10)
+        give_way(_NICENESS)
         self._engine = load(source)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:

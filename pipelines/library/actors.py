@@ -5,7 +5,6 @@ an actor again that died, and gives it the same rows.
 """
 
 import asyncio
-import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -44,20 +43,13 @@ def table(rows: Sequence[Any], row: type) -> pa.Table:
     return pa.Table.from_pylist([*rows], schema=schema(row))
 
 
-def give_way(nice: int) -> None:
-    """Let every other process go first, by `nice` steps; the same again changes nothing."""
-    if os.getpriority(os.PRIO_PROCESS, 0) < nice:
-        os.setpriority(os.PRIO_PROCESS, 0, nice)
-
-
 class _Stage:
     """An actor of one stage. Extra arguments of its class are those of the subclass."""
 
     takes: type
     gives: type
 
-    def __init__(self, open_parts: OpenParts, nice: int) -> None:
-        give_way(nice)
+    def __init__(self, open_parts: OpenParts) -> None:
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="stage", daemon=True).start()
         self._open = open_parts()
@@ -90,8 +82,8 @@ class Read(_Stage):
 
     takes, gives = columns.File, columns.Document
 
-    def __init__(self, open_parts: OpenParts, nice: int, run: Run) -> None:
-        super().__init__(open_parts, nice)
+    def __init__(self, open_parts: OpenParts, run: Run) -> None:
+        super().__init__(open_parts)
         self._intake = Intake(self._parts.database, self._parts.storage, run)
 
     async def _run(self, rows: list[columns.File]) -> Sequence[columns.Document]:
@@ -103,8 +95,8 @@ class Parse(_Stage):
 
     takes, gives = columns.Document, columns.Passage
 
-    def __init__(self, open_parts: OpenParts, nice: int, at_once: int) -> None:
-        super().__init__(open_parts, nice)
+    def __init__(self, open_parts: OpenParts, at_once: int) -> None:
+        super().__init__(open_parts)
         self._stages = Stages(self._parts, queued=False)
         self._places = asyncio.Semaphore(at_once)
 
@@ -122,8 +114,8 @@ class Embed(_Stage):
 
     takes, gives = columns.Passage, columns.Vector
 
-    def __init__(self, open_parts: OpenParts, nice: int) -> None:
-        super().__init__(open_parts, nice)
+    def __init__(self, open_parts: OpenParts) -> None:
+        super().__init__(open_parts)
         self._stages = Stages(self._parts, queued=False)
 
     async def _run(self, rows: list[columns.Passage]) -> Sequence[columns.Vector]:
@@ -135,8 +127,8 @@ class Upsert(_Stage):
 
     takes, gives = columns.Vector, columns.Ended
 
-    def __init__(self, open_parts: OpenParts, nice: int) -> None:
-        super().__init__(open_parts, nice)
+    def __init__(self, open_parts: OpenParts) -> None:
+        super().__init__(open_parts)
         self._stages = Stages(self._parts, queued=False)
 
     async def _run(self, rows: list[columns.Vector]) -> Sequence[columns.Ended]:

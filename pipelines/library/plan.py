@@ -83,7 +83,7 @@ class Plan:
         open_parts: OpenParts | None = None,
         **arguments: Any,
     ) -> Dataset:
-        given = {"open_parts": open_parts or self.open_parts, "nice": self.order.nice, **arguments}
+        given = {"open_parts": open_parts or self.open_parts, **arguments}
         return rows.map_batches(
             stage,
             batch_size=batch,

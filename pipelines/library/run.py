@@ -7,6 +7,7 @@ taken by the workers of the queue after a minute, and the same command goes on w
 
 import asyncio
 import contextlib
+import os
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -25,6 +26,7 @@ from little_monster.pipelines.library.sources import list_files
 from little_monster.pipelines.library.tally import Tally
 from little_monster.pipelines.stages.columns import Ended
 from little_monster.platform.errors import LittleMonsterError
+from little_monster.platform.priority import give_way
 from little_monster.platform.services.library import LIBRARY, Order
 from little_monster.platform.settings import load_settings
 
@@ -189,4 +191,6 @@ async def _main(job_id: UUID) -> int:
 
 
 if __name__ == "__main__":
+    # Ray starts it in a session of its own, as low as it is itself.
+    give_way(os.getpriority(os.PRIO_PROCESS, 0))
     sys.exit(asyncio.run(_main(UUID(sys.argv[1]))))

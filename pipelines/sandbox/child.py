@@ -38,7 +38,8 @@ def run(request: Request, limits: Limits, folder: str) -> NoReturn:
 
 
 def _confine(request: Request, limits: Limits, folder: str) -> None:
-    os.setsid()
+    # Its own group can be killed; the session, and so the priority, is the server's.
+    os.setpgid(0, 0)
     kernel.die_with_parent()
     os.chdir(folder)
     # What the libraries, and the programs that they start, keep for a while.

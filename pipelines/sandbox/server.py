@@ -22,6 +22,7 @@ from little_monster.pipelines.sandbox import child
 from little_monster.pipelines.sandbox.limits import Limits
 from little_monster.pipelines.stages.parse import Family, preload
 from little_monster.platform import kernel
+from little_monster.platform.priority import give_way
 
 PACKET_BYTES = 4096
 READY = b"ready"
@@ -107,7 +108,7 @@ def main(arguments: list[str]) -> None:
     kernel.forbid_new_privileges()
     kernel.leave_network()
     # Answers to people go before files.
-    os.nice(_NICENESS)
+    give_way(_NICENESS)
     family = Family(arguments[1])
     if family is not Family.OCR:
         _without_torch()

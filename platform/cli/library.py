@@ -1,8 +1,6 @@
 """The operator's side of `little-monster ingest`: a whole library, by a Ray job of the stack that runs."""
 
 import asyncio
-import shlex
-import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -89,7 +87,7 @@ async def ingest_library(session: CliSession, owner: str, order: Order, console:
             job_id = await _running(database, dashboard, user_id, order)
             if job_id is None:
                 job_id = (await open_run(database, user_id, order)).id
-                await _submit(database, dashboard, user_id, job_id)
+                await _submit(database, dashboard, user_id, job_id, order)
             return Result(await _follow(database, dashboard, user_id, job_id, console))
 
 
@@ -127,10 +125,19 @@ async def _running(database: Database, dashboard: httpx.Client, owner: UUID, ord
     return None
 
 
-async def _submit(database: Database, dashboard: httpx.Client, owner: UUID, job_id: UUID) -> None:
-    command = shlex.join([sys.executable, "-m", _PROGRAM, str(job_id)])
+async def _submit(
+    database: Database, dashboard: httpx.Client, owner: UUID, job_id: UUID, order: Order
+) -> None:
     try:
-        await asyncio.to_thread(ray_jobs.submit, dashboard, command, name=_name(job_id), cpus=_DRIVER_CPUS)
+        await asyncio.to_thread(
+            ray_jobs.submit,
+            dashboard,
+            _PROGRAM,
+            str(job_id),
+            name=_name(job_id),
+            cpus=_DRIVER_CPUS,
+            nice=order.nice,
+        )
     except StartupError as error:
         await close_run(database, owner, job_id, error.reason)
         raise

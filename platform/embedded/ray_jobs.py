@@ -1,5 +1,7 @@
 """Programs on a cluster, as the dashboard starts them: Ray jobs."""
 
+import shlex
+import sys
 from typing import Final
 
 import httpx
@@ -11,13 +13,21 @@ _PATH: Final = "/api/jobs/"
 _ENDS: Final = ("SUCCEEDED", "FAILED", "STOPPED")
 
 
-def submit(dashboard: httpx.Client, command: str, *, name: str, cpus: float) -> None:
-    """Start `command` as the Ray job `name`, for which Ray reserves so many CPUs.
+def submit(dashboard: httpx.Client, module: str, *words: str, name: str, cpus: float, nice: int) -> None:
+    """Start a module as the Ray job `name`, for which Ray reserves so many CPUs; it and all workers of the
+    job stand back `nice` steps from their first instruction on.
 
     Raises:
         StartupError: the dashboard refused it, or does not answer.
     """
-    body = {"entrypoint": command, "submission_id": name, "entrypoint_num_cpus": cpus}
+    # The same environment runs on all machines of a cluster.
+    python = shlex.join(["nice", "-n", str(nice), sys.executable])
+    body = {
+        "entrypoint": f"exec {python} {shlex.join(['-m', module, *words])}",
+        "submission_id": name,
+        "entrypoint_num_cpus": cpus,
+        "runtime_env": {"py_executable": python},
+    }
     try:
         response = dashboard.post(_PATH, json=body, timeout=60)
     except httpx.HTTPError as error:

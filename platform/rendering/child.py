@@ -13,6 +13,7 @@ from PIL import Image, ImageChops
 
 from little_monster.platform import kernel
 from little_monster.platform.engines.protocols import Mark, PageRequest
+from little_monster.platform.priority import give_way
 
 DONE: Final = 0
 NO_PAGE: Final = 3
@@ -91,7 +92,7 @@ def limit() -> None:
         (resource.RLIMIT_NPROC, 0),
     ):
         resource.setrlimit(what, (most, most))
-    os.nice(_NICE)
+    give_way(_NICE)
     # What an old kernel or a strict container does not do is left at that.
     kernel.forbid_new_privileges()
     kernel.leave_network()

@@ -27,7 +27,7 @@ class Order:
 
     `source` is a folder, a file, `s3://bucket/prefix`, or with `manifest` a list of such. `readers` documents
     are parsed at once. `embedders` models of its own the pipeline loads, each with `gpus` of a GPU; with none
-    it asks the graph's, which lets questions go first. `nice` is added to the priority of its processes.
+    it asks the graph's, which lets questions go first. All of its processes stand `nice` steps back.
     """
 
     source: str

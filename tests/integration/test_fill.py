@@ -39,7 +39,7 @@ async def test_tasks_and_actors_hand_on_every_passage_once(
 ) -> None:
     monkeypatch.setenv("LM_DATABASE__URL", ground.url)
     # An actor has a process of its own to be polite with.
-    monkeypatch.setattr(fill.os, "nice", lambda _: 0)
+    monkeypatch.setattr(fill, "give_way", lambda _: None)
     users = [await house.user() for _ in range(2)]
     documents = [await house.add(users[number % 2], f"One {number}.\n\nTwo.") for number in range(9)]
     todo = [one async for one in ranges(house.database, None, chunks=4)]
