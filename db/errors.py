@@ -11,7 +11,8 @@ DatabaseError
 ├── RowRefused             what the row hangs on is gone, or the user no longer sees it
 │   └── MissingParent      what the row belongs to is not there: `constraint` says what
 ├── UnsafeRole             the operator must give the services a role that row level security binds
-├── DimensionMismatch      the operator must re-embed, or name another collection
+├── IncompatibleIndex      the vector index is of another shape: it must be filled anew from PostgreSQL
+│   └── DimensionMismatch  its vectors, or those given, are another model's
 ├── MigrationFailed        the operator must prepare a role or a right; the message says which
 └── SeedRefused            the operator asked to fill a database that must not or cannot be filled
 """
@@ -86,5 +87,9 @@ class IndexUnavailable(DatabaseUnavailable):
     """The vector index cannot answer now: its server is away, or another process holds the embedded one."""
 
 
-class DimensionMismatch(DatabaseError):
+class IncompatibleIndex(DatabaseError):
+    """What the vector index holds was written by another version; PostgreSQL holds what fills it anew."""
+
+
+class DimensionMismatch(IncompatibleIndex):
     """A vector, or a collection that exists already, has another dimension than the embedding model."""

@@ -83,7 +83,7 @@ class ReadQuery:
             function that builds it.
     """
 
-    def __init__(self, query: Select[Any]) -> None:
+    def __init__(self, query: Select[*tuple[Any, ...]]) -> None:
         model, *more = (one["expr"] for one in query.column_descriptions)
         self._query = query
         loader = _Loader(model)

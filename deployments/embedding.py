@@ -1,7 +1,7 @@
-"""The embedding deployment: texts to vectors, calls joined into batches."""
+"""The embedding deployment: texts to vectors by one or a few models, queries before everything else."""
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy
@@ -10,53 +10,57 @@ from ray.serve.deployment import Application
 
 from little_monster.deployments.options import EmbeddingOptions
 from little_monster.deployments.replica_logs import setup_replica_logs
+from little_monster.platform.engines.lanes import Lanes
+from little_monster.platform.engines.local_embedder import LocalEmbedder, exported_models, open_local
 from little_monster.platform.engines.protocols import EmbedderInfo
-from little_monster.platform.settings import load_settings
+from little_monster.platform.engines.residents import Residents
+from little_monster.platform.settings import Settings, load_settings
 
 NAME = "embedding"
 
 
 class Embedding:
-    """One loaded model; `describe` and `embed` are what `RemoteEmbedder` calls."""
+    """The configured model, loaded from the start on, and others by their source while they are asked for;
+    `describe`, `load` and `embed` are what `RemoteEmbedder` calls.
+    """
 
-    def __init__(self, options: EmbeddingOptions) -> None:
-        setup_replica_logs(load_settings().telemetry)
-        from little_monster.platform.engines.sentence_transformer import SentenceTransformerEngine
-
-        self._engine = SentenceTransformerEngine(
-            options.source,
-            device=options.device,
+    async def __init__(self, options: EmbeddingOptions) -> None:  # type: ignore[misc]  # Serve awaits it.
+        settings = load_settings()
+        setup_replica_logs(settings.telemetry)
+        self._configured = options.source
+        self._options = options
+        load = model_loader(options, settings)
+        self._models: Residents[LocalEmbedder] = Residents(load, most=options.max_models)
+        self._lanes = Lanes(
             batch_size=options.batch_size,
-            trust_remote_code=options.trust_remote_code,
+            slice_s=options.slice_ms / 1000,
+            bulk_threads=options.bulk_threads,
         )
-        # One thread: the model uses its cores itself, and the event loop stays free for health checks.
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=NAME)
-        self._embed_calls.set_max_batch_size(options.max_batch_calls)
-        self._embed_calls.set_batch_wait_timeout_s(options.batch_wait_ms / 1000)
+        await self.load("")
 
     async def ready(self) -> None:
         """Answer when the model is loaded."""
 
-    async def describe(self) -> EmbedderInfo:
+    async def configuration(self) -> EmbeddingOptions:
+        """Say how models are loaded, for who loads one elsewhere that makes the same vectors."""
+        return self._options
+
+    async def describe(self, source: str = "") -> EmbedderInfo:
         """Say which model this is."""
-        return self._engine.info
+        return (await self._models.get(source or self._configured)).info
 
-    async def embed(self, texts: list[str]) -> numpy.ndarray:
+    async def load(self, source: str) -> None:
+        """Have a model ready before its first texts come."""
+        await self._models.get(source or self._configured)
+
+    async def embed(self, texts: list[str], source: str = "", urgent: bool = False) -> numpy.ndarray:
         """Return float32 vectors of shape (len(texts), dimension)."""
-        vectors: numpy.ndarray = await self._embed_calls(texts)
-        return vectors
-
-    @serve.batch(max_batch_size=32, batch_wait_timeout_s=0.002)  # type: ignore[untyped-decorator]
-    async def _embed_calls(self, calls: list[list[str]]) -> list[numpy.ndarray]:
-        texts = [text for call in calls for text in call]
-        loop = asyncio.get_running_loop()
-        vectors = await loop.run_in_executor(self._thread, self._engine.encode, texts)
-        ends = numpy.cumsum([len(call) for call in calls])
-        return list(numpy.split(vectors, ends[:-1]))
+        engine = await self._models.get(source or self._configured)
+        return await self._lanes.encode(engine, texts, urgent=urgent)
 
 
 class EndpointEmbedding:
-    """Vectors of an OpenAI-compatible endpoint, behind the same two methods."""
+    """Vectors of an OpenAI-compatible endpoint, behind the same methods."""
 
     def __init__(self, options: EmbeddingOptions) -> None:
         import os
@@ -64,6 +68,7 @@ class EndpointEmbedding:
         from little_monster.platform.engines.openai import OpenAIEmbedder
 
         key = os.environ.get(options.api_key_env) if options.api_key_env else None
+        self._options = options
         self._engine = OpenAIEmbedder(
             base_url=str(options.base_url),
             api_key=key,
@@ -78,14 +83,35 @@ class EndpointEmbedding:
     async def ready(self) -> None:
         """Answer when the replica is up; the endpoint is asked with the first text."""
 
-    async def describe(self) -> EmbedderInfo:
-        """Say which model this is."""
-        return await self._engine.describe()
+    async def configuration(self) -> EmbeddingOptions:
+        """Say how the endpoint is reached."""
+        return self._options
 
-    async def embed(self, texts: list[str]) -> numpy.ndarray:
+    async def describe(self, source: str = "") -> EmbedderInfo:
+        """Say which model this is."""
+        return await self._engine.describe(source)
+
+    async def load(self, source: str) -> None:
+        """Have a model ready before its first texts come."""
+        await self._engine.load(source)
+
+    async def embed(self, texts: list[str], source: str = "", urgent: bool = False) -> numpy.ndarray:
         """Return float32 vectors of shape (len(texts), dimension)."""
-        vectors: numpy.ndarray = numpy.asarray(await self._engine.embed(texts), dtype=numpy.float32)
-        return vectors
+        vectors = await self._engine.embed(texts, source=source, urgent=urgent)
+        array: numpy.ndarray = numpy.asarray(vectors, dtype=numpy.float32)
+        return array
+
+
+def model_loader(options: EmbeddingOptions, settings: Settings) -> Callable[[str], LocalEmbedder]:
+    """Return what loads the model of a source as the options say, in whichever process it is sent to."""
+    return partial(
+        open_local,
+        backend=options.backend,
+        cache=exported_models(settings),
+        device=options.device,
+        batch_size=options.batch_size,
+        trust_remote_code=options.trust_remote_code,
+    )
 
 
 def build_embedding(options: EmbeddingOptions) -> Application:

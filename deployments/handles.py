@@ -6,6 +6,7 @@ from ray.serve.handle import DeploymentHandle
 
 from little_monster.platform.engines.remote import (
     RemoteChatModel,
+    RemoteCollections,
     RemoteEmbedder,
     RemoteModerator,
     RemoteRetriever,
@@ -42,3 +43,8 @@ def retriever(handle: DeploymentHandle) -> RemoteRetriever:
 def vector_index(handle: DeploymentHandle) -> RemoteVectorIndex:
     """Dress a handle of `retrieval.Retrieval` for writing the index."""
     return RemoteVectorIndex(handle, failures=FAILURES)
+
+
+def collections(handle: DeploymentHandle) -> RemoteCollections:
+    """Dress a handle of `retrieval.Retrieval` for the collections of the index."""
+    return RemoteCollections(handle, failures=FAILURES)

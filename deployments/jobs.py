@@ -5,6 +5,7 @@ An application of its own, as no request passes through it: `little_monster.depl
 
 import asyncio
 import contextlib
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import structlog
@@ -13,17 +14,21 @@ from ray.serve.deployment import Application
 from ray.serve.handle import DeploymentHandle
 
 from little_monster.db import queue
-from little_monster.db.vectors.index import VectorIndex
+from little_monster.db.vectors.collections import Collections
 from little_monster.deployments import embedding, handles, moderation, retrieval
 from little_monster.deployments.autoscaling import DEPTH
 from little_monster.deployments.options import JobsOptions, parse_jobs_options
 from little_monster.deployments.replica_logs import setup_replica_logs
+from little_monster.pipelines.fill import Embedded, EmbedderFill, Fill, FillOptions, Range, RayFill
+from little_monster.pipelines.gate import Evaluation
 from little_monster.pipelines.ingest import IngestParts
 from little_monster.pipelines.tasks import RayReader, ReaderOptions
 from little_monster.pipelines.worker import WorkerParts, new_consumer
 from little_monster.platform.cache import open_redis
-from little_monster.platform.engines.protocols import Embedder
 from little_monster.platform.resources import direct_url, open_database, redis_url, storage_url
+from little_monster.platform.services.collections import Shelf
+from little_monster.platform.services.evaluation.dataset import read_dataset
+from little_monster.platform.services.evaluation.evaluate import evaluate
 from little_monster.platform.settings import Settings, load_settings
 from little_monster.platform.storage import open_storage
 
@@ -59,20 +64,25 @@ class Jobs:
     async def _parts(
         self, settings: Settings, options: JobsOptions, stack: contextlib.AsyncExitStack
     ) -> WorkerParts:
-        embedder = handles.embedder(await _handle(embedding.NAME))
-        index = await _index(settings, embedder)
-        stack.push_async_callback(index.close)
+        models = await _handle(embedding.NAME)
+        embedder = handles.embedder(models)
+        collections = await _collections(settings)
+        stack.push_async_callback(collections.close)
+        shelf = Shelf(self._database, collections, embedder, first=settings.qdrant.collection)
         redis = open_redis(redis_url(settings))
         stack.push_async_callback(redis.aclose)
         ingest = IngestParts(
             self._database,
             open_storage(storage_url(settings)),
             embedder,
-            index,
+            handles.vector_index(await _handle(retrieval.NAME)),
             RayReader(ReaderOptions(cpus=options.reader_cpus)),
             settings.upload.max_pages,
         )
-        return WorkerParts(settings, ingest, handles.moderator(await _handle(moderation.NAME)), redis)
+        moderator = handles.moderator(await _handle(moderation.NAME))
+        fill = _fill(models, options, settings, EmbedderFill(self._database, embedder))
+        gate = Evaluation(read_dataset, evaluate)
+        return WorkerParts(settings, ingest, moderator, redis, shelf, fill, gate)
 
     async def check_health(self) -> None:
         """Raise what ended the work; Serve then starts another replica."""
@@ -104,12 +114,26 @@ async def _handle(deployment: str) -> DeploymentHandle:
             await asyncio.sleep(_GRAPH_POLL_S)
 
 
-async def _index(settings: Settings, embedder: Embedder) -> VectorIndex:
-    qdrant = settings.qdrant
-    if not qdrant.url:
-        # An embedded index has one owner process, a replica of the retrieval deployment.
-        return handles.vector_index(await _handle(retrieval.NAME))
-    return retrieval.open_index(settings, dimension=(await embedder.describe()).dimension)
+def _fill(models: DeploymentHandle, options: JobsOptions, settings: Settings, here: EmbedderFill) -> Fill:
+    """Return what fills a new collection with vectors like those of the queries."""
+
+    async def fill(source: str, ranges: Sequence[Range]) -> AsyncGenerator[list[Embedded], None]:
+        configured = await models.configuration.remote()
+        load = embedding.model_loader(configured, settings)
+        sizes = FillOptions(actors=options.fill_actors, cpus=options.fill_cpus, gpus=options.fill_gpus)
+        by: Fill = here if configured.engine == "openai" else RayFill(load, sizes)
+        async with contextlib.aclosing(by(source, ranges)) as batches:
+            async for batch in batches:
+                yield batch
+
+    return fill
+
+
+async def _collections(settings: Settings) -> Collections:
+    if not settings.qdrant.url:
+        # Embedded ones have one owner process, a replica of the retrieval deployment.
+        return handles.collections(await _handle(retrieval.NAME))
+    return retrieval.open_collections(settings)
 
 
 def build(args: dict[str, Any]) -> Application:

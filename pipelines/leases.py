@@ -49,13 +49,36 @@ class Lease:
             await self.progress_in(session, stage, fraction, counts)
 
     async def progress_in(
-        self, session: Session, stage: str, fraction: float, counts: Counts | None = None
+        self,
+        session: Session,
+        stage: str,
+        fraction: float,
+        counts: Counts | None = None,
+        *,
+        more: int = 0,
     ) -> None:
-        """The same as part of a transaction, which rolls back when the lease is lost."""
+        """The same as part of a transaction, which rolls back when the lease is lost; `more` as of
+        `jobs.progress`."""
         held = await jobs.progress(
-            session, self.job.id, worker=self.worker, stage=stage, fraction=fraction, counts=counts
+            session,
+            self.job.id,
+            worker=self.worker,
+            stage=stage,
+            fraction=fraction,
+            counts=counts,
+            more=more,
         )
         self._must(held)
+
+    async def hold_in(self, session: Session) -> None:
+        """Let nobody take or change the job before this transaction ends, which rolls back when the lease is
+        lost."""
+        self._must(await jobs.hold(session, self.job.id, worker=self.worker))
+
+    async def keep_in(self, session: Session, values: dict[str, Any]) -> None:
+        """Keep values in the job for its next attempt, as part of a transaction, which rolls back when the
+        lease is lost."""
+        self._must(await jobs.keep(session, self.job.id, worker=self.worker, values=values))
 
     async def complete_in(
         self, session: Session, result: dict[str, Any], *, kept_s: float | None = None

@@ -39,9 +39,12 @@ async def retry(
     Args:
         code: said of errors that say nothing of themselves, as is `reason`.
     """
-    if isinstance(error, ProblemError):
-        code, reason = error.code, error.detail
-    return await recorded(_requeue(lease, code, reason, failed))
+    return await recorded(_requeue(lease, *said(error, code, reason), failed))
+
+
+def said(error: Exception, code: str, reason: str) -> tuple[str, str]:
+    """Return what an error says of itself, else the code and reason given."""
+    return (error.code, error.detail) if isinstance(error, ProblemError) else (code, reason)
 
 
 async def _requeue(lease: Lease, code: str, reason: str, failed: Failed) -> JobStatus:

@@ -3,6 +3,7 @@
 LittleMonsterError
 ├── ConfigurationError            a setting is wrong: the operator must change it
 ├── StartupError                  a part of the stack did not start: says which, why, what to do
+├── BrokenDataset                 a folder for evaluation cannot be read: the message names file and line
 └── ProblemError                  what a client of the API sees (RFC 9457): stable `code`, HTTP `status`
     ├── InvalidInput              422, with `errors[]`     the caller must change the request
     │   └── MalformedJson         400
@@ -15,6 +16,7 @@ LittleMonsterError
     ├── TooLarge                  413
     │   └── HeadersTooLarge       431
     ├── UnsupportedFile           415
+    ├── RangeNotSatisfiable       416, `size`              the file ends before what is asked for
     ├── RateLimited               429, `retry_after_s`     the caller must wait
     ├── ContentRefused            422                      moderation
     └── Unavailable               503, `retry_after_s`     the caller may repeat the same request later
@@ -55,6 +57,10 @@ class StartupError(LittleMonsterError):
     def __init__(self, stage: str, reason: str, remedy: str) -> None:
         super().__init__(f"{stage}: {reason}")
         self.stage, self.reason, self.remedy = stage, reason, remedy
+
+
+class BrokenDataset(LittleMonsterError):
+    """A folder of passages and questions cannot be read; the message is one line that names file and line."""
 
 
 class ReadFailure(LittleMonsterError):
@@ -156,6 +162,16 @@ class UnsupportedFile(ProblemError):
     """The file is not of a type that can be read."""
 
     status, code, title = 415, "unsupported_file_type", "Unsupported file type"
+
+
+class RangeNotSatisfiable(ProblemError):
+    """`Range` begins behind the end of a file of `size` bytes."""
+
+    status, code, title = 416, "range_not_satisfiable", "Range not satisfiable"
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"The file has {size} bytes, and ends before the range begins.")
+        self.size = size
 
 
 class RateLimited(ProblemError):

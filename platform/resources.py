@@ -14,11 +14,12 @@ from little_monster.db.vectors.index import VectorIndex
 from little_monster.platform.background import Background
 from little_monster.platform.cache import open_redis
 from little_monster.platform.encryption import Cipher
-from little_monster.platform.engines.protocols import ChatModel, Embedder, Moderator, Retriever
+from little_monster.platform.engines.protocols import ChatModel, Embedder, Moderator, PageRenderer, Retriever
 from little_monster.platform.errors import ConfigurationError
 from little_monster.platform.foreign_tokens import ForeignTokens
 from little_monster.platform.mail import Mailer, open_mailer
 from little_monster.platform.rate_limits import RateLimiter
+from little_monster.platform.rendering.processes import RenderingProcesses
 from little_monster.platform.replica import open_replica
 from little_monster.platform.security import AccessTokens, PasswordHasher
 from little_monster.platform.settings import Settings
@@ -66,6 +67,11 @@ class Resources:
     def mailer(self) -> Mailer:
         """Sends mail."""
         return open_mailer(self.settings)
+
+    @cached_property
+    def page_renderer(self) -> PageRenderer:
+        """Makes images of pages."""
+        return RenderingProcesses()
 
     @cached_property
     def background(self) -> Background:

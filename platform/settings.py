@@ -15,6 +15,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    FilePath,
     IPvAnyNetwork,
     SecretStr,
     ValidationError,
@@ -99,6 +100,25 @@ class QdrantSettings(_Group):
     """API key of the Qdrant server."""
     collection: str = Field("passages", pattern=r"^[A-Za-z0-9_-]{1,64}$")
     """Name of the collection, or of the alias, that holds the vectors."""
+    grpc_port: int | None = Field(None, ge=1, le=65535)
+    """Port on which the Qdrant server speaks gRPC (6334), which is then used. Empty: HTTP."""
+    ca_certificate: FilePath | None = None
+    """PEM file of the authority that signed the certificate of an `https://` Qdrant server. Empty: those that
+    the machine trusts."""
+    timeout_s: int = Field(10, ge=1, le=300)
+    """Seconds that one attempt of a call to the Qdrant server may take; it is tried four times."""
+    on_disk: bool = False
+    """Whether vectors, graphs and term lists of a new collection on the Qdrant server stay on disk instead of
+    in memory."""
+    quantization: Literal["none", "scalar", "binary"] = "none"
+    """A smaller copy of the vectors that a new collection on the Qdrant server keeps in memory: `scalar` of a
+    quarter, `binary` of a thirty-second; what it finds is scored again with the whole vectors."""
+
+
+class SearchSettings(_Group):
+    reranker: str | None = None
+    """A cross-encoder that reads the 32 best passages of each search again, in the retrieval replica:
+    `package:NAME/folder`, a folder, or a hub id. Empty: none, as it costs seconds without a GPU."""
 
 
 class StorageSettings(_Group):
@@ -345,6 +365,8 @@ class Settings(BaseSettings):
     redis: RedisSettings = RedisSettings()
     """Redis or Valkey."""
     qdrant: QdrantSettings = QdrantSettings()
+    """Vector index."""
+    search: SearchSettings = SearchSettings()
     """The vector index."""
     storage: StorageSettings = StorageSettings()
     """Uploaded files."""

@@ -6,6 +6,8 @@ A key is `{user_id}/{document_id}/original`, or `{user_id}/exports/{job_id}.zip`
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
@@ -18,6 +20,14 @@ from little_monster.platform.errors import ConfigurationError, NotFound, Unavail
 
 PART_BYTES = 5 * 2**20
 """Size of a part of an upload; the smallest that S3 accepts."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file and when it was written."""
+
+    key: str
+    modified: datetime
 
 
 class FileStorage:
@@ -69,15 +79,32 @@ class FileStorage:
         """
         return b"".join([part async for part in self.stream(key)])
 
-    async def stream(self, key: str) -> AsyncIterator[bytes]:
-        """Yield the file in parts of up to 5 MiB. Raises as `get`."""
+    async def stream(self, key: str, *, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """Yield the file, or its bytes from `start` until before `end`, in parts of up to 5 MiB. Raises as
+        `get`."""
+        options = {"range": {"offset": start} if end is None else (start, end)}
         try:
-            result = await obstore.get_async(self._store, key)
+            result = await obstore.get_async(self._store, key, options=options if start or end else None)
             async for part in result.stream(min_chunk_size=PART_BYTES):
                 yield bytes(part)
         except FileNotFoundError:
             raise NotFound("This file is no longer there.", code="file_not_found") from None
         except BaseError as error:
+            raise self._unavailable(error) from error
+
+    async def open(self, key: str, *, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """Return what `stream` yields when its first part is there: a missing file is told now. Raises as
+        `get`."""
+        parts = self.stream(key, start=start, end=end)
+        return _joined(await anext(parts, b""), parts)
+
+    async def keys(self, prefix: str = "") -> AsyncIterator[str]:
+        """Yield the keys below `prefix`, a folder name or nothing, a page at a time. Raises as `check`."""
+        try:
+            async for found in obstore.list(self._store, prefix=f"{prefix.rstrip('/')}/" if prefix else None):
+                for entry in found:
+                    yield entry["path"]
+        except (BaseError, OSError) as error:
             raise self._unavailable(error) from error
 
     async def download(self, key: str, path: Path) -> None:
@@ -90,6 +117,26 @@ class FileStorage:
         """Remove a file; a missing one is fine."""
         with suppress(FileNotFoundError):
             await self._run(obstore.delete_async(self._store, key))
+
+    async def exists(self, key: str) -> bool:
+        """Say whether there is a file under this key."""
+        try:
+            await self._run(obstore.head_async(self._store, key))
+        except FileNotFoundError:
+            return False
+        return True
+
+    async def list(self) -> AsyncIterator[list[StoredFile]]:
+        """Yield all files, in no order, some hundreds at a time.
+
+        Raises:
+            Unavailable: the storage does not answer.
+        """
+        try:
+            async for found in obstore.list(self._store):
+                yield [StoredFile(entry["path"], entry["last_modified"]) for entry in found]
+        except (BaseError, OSError) as error:
+            raise self._unavailable(error) from error
 
     async def delete_prefix(self, prefix: str) -> None:
         """Remove every file below `prefix`, a whole folder name such as `{user_id}/{document_id}`."""
@@ -121,6 +168,12 @@ class FileStorage:
         )
         failure.add_note(f"{self.description}: {type(error).__name__}: {error}")
         return failure
+
+
+async def _joined(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for part in rest:
+        yield part
 
 
 class _Chunks(Protocol):

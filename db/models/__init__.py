@@ -7,11 +7,14 @@ from little_monster.db.models.chat_messages import ChatMessage, MessageRole, Mes
 from little_monster.db.models.comments import Comment
 from little_monster.db.models.document_chunks import DocumentChunk
 from little_monster.db.models.email_codes import EmailCode, EmailCodePurpose
+from little_monster.db.models.embedding_collections import CollectionState, EmbeddingCollection
 from little_monster.db.models.ended_identities import EndedIdentity
 from little_monster.db.models.external_identities import ExternalIdentity
+from little_monster.db.models.index_outbox import ChangeKind, IndexChange
 from little_monster.db.models.jobs import Job, JobStatus
 from little_monster.db.models.moderation_status import ModerationStatus
 from little_monster.db.models.notifications import Notification
+from little_monster.db.models.pending_chunks import PendingChunk
 from little_monster.db.models.personal_access_tokens import PersonalAccessToken
 from little_monster.db.models.planner_events import EventType, PlannerEvent
 from little_monster.db.models.ratings import Rating
@@ -26,19 +29,23 @@ from little_monster.db.models.videos import Difficulty, Video, VideoStatus
 __all__ = [
     "AuditEvent",
     "CalendarFeed",
+    "ChangeKind",
     "ChatConversation",
     "ChatMessage",
+    "CollectionState",
     "Comment",
     "ContextType",
     "Difficulty",
     "DocumentChunk",
     "EmailCode",
     "EmailCodePurpose",
+    "EmbeddingCollection",
     "EmbeddingStatus",
     "EndedIdentity",
     "EventType",
     "ExternalIdentity",
     "FileType",
+    "IndexChange",
     "Job",
     "JobStatus",
     "LoginSession",
@@ -46,6 +53,7 @@ __all__ = [
     "MessageStatus",
     "ModerationStatus",
     "Notification",
+    "PendingChunk",
     "PersonalAccessToken",
     "PlannerEvent",
     "Rating",

@@ -45,6 +45,13 @@ class Job(Keyed, Stamped, Base):
             unique=True,
             postgresql_where=text("kind = 'export_account' AND status IN ('queued', 'running')"),
         ),
+        # Of all users: what concerns the whole index is done by one at a time.
+        Index(
+            "jobs_one_of_index_idx",
+            "kind",
+            unique=True,
+            postgresql_where=text("kind IN ('reembed', 'verify_index') AND status IN ('queued', 'running')"),
+        ),
         Index(
             "jobs_expiring_idx",
             "expires_at",

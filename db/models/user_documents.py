@@ -17,6 +17,9 @@ class FileType(StrEnum):
     DOCX = "docx"
     TXT = "txt"
     MARKDOWN = "markdown"
+    HTML = "html"
+    PPTX = "pptx"
+    EPUB = "epub"
 
 
 class Subject(StrEnum):

@@ -2,16 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import delete, select
+from sqlalchemy import ARRAY, Uuid, any_, bindparam, delete, select
 from sqlalchemy import insert as sql_insert
 
 from little_monster.db.models.document_chunks import DocumentChunk
-from little_monster.db.models.user_documents import UserDocument
+from little_monster.db.models.user_documents import Subject, UserDocument
+from little_monster.db.reads import ReadQuery
 from little_monster.db.repositories.rows import Rows, changed
-from little_monster.db.session import Session
+from little_monster.db.session import Session, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +35,11 @@ class NewChunk:
 
 
 class TitledChunk(NamedTuple):
-    """A passage and the title of its document."""
+    """A passage, and title and subject of its document."""
 
     chunk: DocumentChunk
     title: str
+    subject: Subject | None
 
 
 async def replace_all(
@@ -63,15 +66,25 @@ async def list(
     return [*await session.scalars(query.order_by(DocumentChunk.chunk_index).limit(limit))]
 
 
-async def get_many(session: Session, chunk_ids: Sequence[UUID]) -> Rows[TitledChunk]:
+async def get(session: Session, chunk_id: UUID) -> DocumentChunk | None:
+    """Return the passage; None also for somebody else's."""
+    return await session.get(DocumentChunk, chunk_id)
+
+
+async def get_many(session: Source, chunk_ids: Sequence[UUID]) -> Rows[TitledChunk]:
     """Return those of the passages that are the user's, in the order of `chunk_ids`."""
-    query = (
-        select(DocumentChunk, UserDocument.title)
-        .join(UserDocument, UserDocument.id == DocumentChunk.document_id)
-        .where(DocumentChunk.id.in_(chunk_ids))
-    )
-    found = {chunk.id: TitledChunk(chunk, title) for chunk, title in await session.execute(query)}
+    rows = [TitledChunk(*row) for row in await _titled().rows(session, {"ids": [*chunk_ids]})]
+    found = {row.chunk.id: row for row in rows}
     return [found[chunk_id] for chunk_id in chunk_ids if chunk_id in found]
+
+
+@cache
+def _titled() -> ReadQuery:
+    return ReadQuery(
+        select(DocumentChunk, UserDocument.title, UserDocument.subject)
+        .join(UserDocument, UserDocument.id == DocumentChunk.document_id)
+        .where(DocumentChunk.id == any_(bindparam("ids", type_=ARRAY(Uuid))))
+    )
 
 
 def _values(user_id: UUID, document_id: UUID, chunk: NewChunk) -> dict[str, Any]:

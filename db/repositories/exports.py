@@ -69,7 +69,9 @@ SECTIONS: Final[dict[str, Section]] = {
 """Row level security alone would also show what others made public, and more to a moderator."""
 
 LEFT_OUT: Final = {
+    "pending_chunks": "passages of documents that are being read, and soon in `document_chunks`",
     "refresh_tokens": "their log-ins are in `sessions`, and the rest of them is secret",
+    "index_outbox": "ids of what is being removed or written elsewhere, for seconds",
 }
 """Tables with rows of a user that no section shows, each with its reason."""
 

@@ -19,6 +19,7 @@ from little_monster.db.reads import ByKey
 from little_monster.db.repositories.rows import After, Rows, changed, insert, newest_first
 from little_monster.db.session import Database, Session
 
+WORKER_LOST = "worker_lost", "The worker stopped before the job was done, again and again."
 _BY_ID = ByKey(Job)
 
 
@@ -76,6 +77,39 @@ async def create(
     return await insert(session, row)
 
 
+async def create_held(
+    session: Session,
+    *,
+    user_id: UUID,
+    kind: str,
+    subject_id: UUID,
+    worker: str,
+    payload: dict[str, Any],
+    max_attempts: int,
+) -> Job:
+    """Make a job that `worker` has from the start, past the queue. It lets others see that it lives by
+    `touch`; `requeue_lost` puts what it has into the queue when it does not."""
+    row = Job(
+        id=new_id(),
+        user_id=user_id,
+        kind=kind,
+        subject_id=subject_id,
+        payload=payload,
+        max_attempts=max_attempts,
+        status=JobStatus.RUNNING,
+        attempts=1,
+        leased_by=worker,
+        started_at=func.now(),
+    )
+    return await insert(session, row)
+
+
+async def create_apart(session: Session, *, user_id: UUID, kind: str, payload: dict[str, Any]) -> Job:
+    """Make a job that a program of its own begins, and no worker of the queue, as often as it likes."""
+    row = Job(id=new_id(), user_id=user_id, kind=kind, payload=payload, max_attempts=2**31)
+    return await insert(session, row)
+
+
 async def get(session: Session, job_id: UUID) -> Job | None:
     """Return the job; None also for somebody else's."""
     return await session.get(Job, job_id)
@@ -109,6 +143,50 @@ async def find_active(session: Session, user_id: UUID, kind: str) -> Job | None:
     return await session.scalar(query.order_by(Job.created_at.desc(), Job.id.desc()).limit(1))
 
 
+async def find_active_on(session: Session, subject_id: UUID, kind: str) -> Job | None:
+    """Return the newest job of this kind on one thing that has not ended."""
+    query = select(Job).where(Job.subject_id == subject_id, Job.kind == kind, _active())
+    return await session.scalar(query.order_by(Job.created_at.desc(), Job.id.desc()).limit(1))
+
+
+async def find_like(session: Session, user_id: UUID, kind: str, payload: dict[str, Any]) -> Job | None:
+    """Return the user's newest job of this kind that has not ended and whose payload holds these values."""
+    query = select(Job).where(
+        Job.user_id == user_id, Job.kind == kind, _active(), Job.payload.contains(payload)
+    )
+    return await session.scalar(query.order_by(Job.created_at.desc(), Job.id.desc()).limit(1))
+
+
+async def take_over(session: Session, job_id: UUID, *, worker: str, family: str) -> Job | None:
+    """Give `worker` a running job of another one of its family (their names begin so), which is known to be
+    dead; None when somebody else has it, or it has ended. One that was tried often enough fails.
+    """
+    dead = and_(Job.status == JobStatus.RUNNING, Job.leased_by.startswith(family, autoescape=True))
+    query = select(Job).where(Job.id == job_id, dead).with_for_update()
+    job = await session.scalar(query.execution_options(populate_existing=True))
+    if job is None or job.leased_by == worker:
+        return job
+    if job.attempts >= job.max_attempts:
+        await fail(session, job_id, worker=str(job.leased_by), code=WORKER_LOST[0], reason=WORKER_LOST[1])
+    else:
+        job.attempts, job.leased_by = job.attempts + 1, worker
+        await session.flush()
+    await session.refresh(job)
+    return job
+
+
+async def touch(session: Session, worker: str) -> int:
+    """Let others see that the user's jobs that `worker` has are being worked on; return how many they are."""
+    held = and_(Job.leased_by == worker, Job.status == JobStatus.RUNNING)
+    return await changed(session, update(Job).where(held).values(leased_by=worker))
+
+
+async def held_by(session: Session, worker: str) -> Rows[Job]:
+    """Return the user's jobs that `worker` has."""
+    query = select(Job).where(Job.leased_by == worker, Job.status == JobStatus.RUNNING)
+    return [*await session.scalars(query)]
+
+
 def key(row: Job) -> tuple[datetime, UUID]:
     """Return where `row` stands in `list`."""
     return row.created_at, row.id
@@ -135,10 +213,11 @@ async def requeue_lost(database: Database, *, untouched_s: float = 60.0, limit: 
     values = {"untouched": timedelta(seconds=untouched_s), "limit": limit}
     async with database.session(None) as session:
         lost = (await session.execute(query, values)).all()
-    return sum([await _requeue(database, job_id, user_id) for job_id, user_id in lost])
+    return sum([await requeue(database, job_id, user_id) for job_id, user_id in lost])
 
 
-async def _requeue(database: Database, job_id: UUID, user_id: UUID) -> bool:
+async def requeue(database: Database, job_id: UUID, user_id: UUID) -> bool:
+    """Let a job wait in the queue that waits or runs, and is not there; False when it is, or has ended."""
     async with database.session(user_id) as session:
         job = await session.scalar(select(Job).where(Job.id == job_id, _active()).with_for_update())
         if job is None:
@@ -150,17 +229,43 @@ async def _requeue(database: Database, job_id: UUID, user_id: UUID) -> bool:
     return True
 
 
+async def hold(session: Session, job_id: UUID, *, worker: str) -> bool:
+    """Let nobody change the job before this transaction ends."""
+    query = select(Job.id).where(_held(job_id, worker)).with_for_update()
+    return await session.scalar(query) is not None
+
+
+async def keep(session: Session, job_id: UUID, *, worker: str, values: dict[str, Any]) -> bool:
+    """Keep values in the job's payload, for its next attempt."""
+    merged = Job.payload.op("||")(values)
+    return await changed(session, update(Job).where(_held(job_id, worker)).values(payload=merged)) == 1
+
+
 async def progress(
-    session: Session, job_id: UUID, *, worker: str, stage: str, fraction: float, counts: Counts | None = None
+    session: Session,
+    job_id: UUID,
+    *,
+    worker: str,
+    stage: str,
+    fraction: float,
+    counts: Counts | None = None,
+    more: int = 0,
 ) -> bool:
-    """Say how far the job is: its stage, a fraction from 0 to 1 of the whole, and what the stage counts."""
-    values = {
+    """Say how far the job is: its stage, a fraction from 0 to 1 of the whole, and what the stage counts.
+
+    Args:
+        more: what is done need not be done again, and there are so many attempts more at least: only what
+            breaks off at the same place again and again uses its attempts up.
+    """
+    values: dict[str, Any] = {
         "stage": stage,
         "progress": min(max(fraction, 0.0), 1.0),
         "done": None if counts is None else counts.done,
         "total": None if counts is None else counts.total,
         "unit": None if counts is None else counts.unit.value,
     }
+    if more:
+        values["max_attempts"] = func.greatest(Job.max_attempts, Job.attempts + more)
     return await changed(session, update(Job).where(_held(job_id, worker)).values(values)) == 1
 
 

@@ -159,10 +159,11 @@ async def set_status(
     error_code: str | None = None,
     error_reason: str | None = None,
     metadata: dict[str, Any] | None = None,
+    report: dict[str, Any] | None = None,
 ) -> bool:
     """Set the status and why; an earlier error is cleared. False when there is no such document.
 
-    `page_count` and `metadata` (merged into what is there) are left alone when None.
+    `page_count`, `report` and `metadata` (merged into what is there) are left alone when None.
     """
     values: dict[str, Any] = {
         "embedding_status": status,
@@ -171,8 +172,12 @@ async def set_status(
     }
     if page_count is not None:
         values["page_count"] = page_count
+    if report is not None:
+        values["report"] = report
     if metadata is not None:
         values["metadata_"] = UserDocument.metadata_.op("||")(metadata)
+    if report is not None:
+        values["report"] = report
     query = update(UserDocument).where(UserDocument.id == document_id).values(values)
     return await changed(session, query) == 1
 
@@ -183,11 +188,6 @@ async def give_up(session: Session, document_id: UUID, *, code: str, reason: str
     query = update(UserDocument).where(UserDocument.id == document_id, waiting)
     values = {"embedding_status": EmbeddingStatus.FAILED, "error_code": code, "error_reason": reason}
     return await changed(session, query.values(values)) == 1
-
-
-async def ids(session: Session, user_id: UUID) -> Rows[UUID]:
-    """Return the ids of all documents of the user."""
-    return [*await session.scalars(select(UserDocument.id).where(UserDocument.user_id == user_id))]
 
 
 async def delete(session: Session, document_id: UUID) -> bool:

@@ -1,12 +1,15 @@
 """What the formats read by the `unstructured` library share."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
 from typing import Any
 
 from little_monster.pipelines.stages.document import BlockKind, DocumentBuilder
+from little_monster.pipelines.stages.tables import markdown_table
+from little_monster.platform.errors import ReadFailure
 
 _KINDS: dict[str, BlockKind] = {
     "Title": "heading",
@@ -36,14 +39,46 @@ def load_partitioner(format_name: str) -> ModuleType:
     return import_module(f"unstructured.partition.{format_name}")
 
 
-def add_elements(builder: DocumentBuilder, elements: Iterable[Any]) -> None:
-    """Add the elements of a partition as blocks, with the pages that the file itself marks."""
+def partition(format_name: str, failure: Callable[[], ReadFailure], **source: Any) -> list[Any]:
+    """Return the elements of a file, `source` as its partitioner names it. Raises `failure`."""
+    read = getattr(load_partitioner(format_name), f"partition_{format_name}")
+    with failing_as(failure):
+        elements: list[Any] = read(**source, languages=NO_LANGUAGE_DETECTION)
+    return elements
+
+
+@contextmanager
+def failing_as(failure: Callable[[], ReadFailure]) -> Iterator[None]:
+    """Turn what the libraries inside raise into `failure`.
+
+    They let through whatever the XML below them raises; all of it means the same to the owner of the file. A
+    lack of memory is something else.
+    """
+    try:
+        yield
+    except (ReadFailure, MemoryError):
+        raise
+    except Exception as error:
+        raise failure() from error
+
+
+def add_elements(
+    builder: DocumentBuilder, elements: Iterable[Any], *, levels: int = 6, page: int | None = None
+) -> None:
+    """Add the elements of a partition as blocks, on page `page`, else with the pages that the file itself
+    marks; titles of more than `levels` levels are no headings.
+    """
     elements = [element for element in elements if element.category not in _SKIPPED]
     paged = any(element.metadata.page_number for element in elements)
     for element in elements:
-        kind = _KINDS.get(element.category, "paragraph")
-        page = element.metadata.page_number or 1 if paged else None
-        builder.add(kind, _text(element), level=_level(element) if kind == "heading" else 0, page=page)
+        kind, level = _KINDS.get(element.category, "paragraph"), _level(element)
+        if kind == "heading" and level > levels:
+            kind = "paragraph"
+        text = _text(element)
+        if kind == "table":
+            builder.saw("tables", kept=int(bool(text.strip())))
+        on = page or (element.metadata.page_number or 1 if paged else None)
+        builder.add(kind, text, level=level if kind == "heading" else 0, page=on)
 
 
 def _level(element: Any) -> int:
@@ -61,4 +96,4 @@ def _table_rows(html: str) -> str:
     rows = (
         [" ".join(cell.text_content().split()) for cell in row.xpath("./td|./th")] for row in root.iter("tr")
     )
-    return "\n".join(" | ".join(cells) for cells in rows if any(cells))
+    return markdown_table([cells for cells in rows if any(cells)])

@@ -3,7 +3,7 @@ long.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from little_monster.pipelines.stages.document import Block, BlockKind, ParsedDocument
@@ -39,11 +39,20 @@ class Piece:
     gap: int = 0
 
 
-def pieces(document: ParsedDocument, counter: TokenCounter, *, size: int) -> list[Piece]:
-    """Cut a document into pieces of at most `size` tokens; nothing but white space is left out."""
-    cut = [part for piece in _spans(document) for part in _by_characters(document.text, piece, size)]
-    counted = _count(document.text, cut, counter)
-    fitted = [part for piece in counted for part in _by_tokens(document.text, piece, counter, size)]
+def pieces(
+    document: ParsedDocument, counter: TokenCounter, room: Callable[[tuple[str, ...]], int]
+) -> list[Piece]:
+    """Cut a document into pieces; nothing but white space is left out.
+
+    Args:
+        document: what to cut.
+        counter: counts tokens.
+        room: how many tokens a piece has at most that stands under these headings.
+    """
+    text = document.text
+    cut = [part for piece in _spans(document) for part in _by_characters(text, piece, room(piece.headings))]
+    counted = _count(text, cut, counter)
+    fitted = [part for piece in counted for part in _by_tokens(text, piece, counter, room(piece.headings))]
     return _count_gaps(document.text, fitted, counter) if counter.counts_space else fitted
 
 

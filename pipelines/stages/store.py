@@ -1,11 +1,16 @@
 """Chunks to what is stored of them: rows in PostgreSQL, points in the vector index."""
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID, uuid5
 
+from little_monster.db.models.document_chunks import DocumentChunk
+from little_monster.db.models.user_documents import UserDocument
 from little_monster.db.repositories.document_chunks import NewChunk
 from little_monster.db.vectors.index import Point
 from little_monster.pipelines.stages.chunk import Chunk
+from little_monster.pipelines.stages.embed import embedded_text
+from little_monster.platform.engines import bm25
 
 
 def point_id(document_id: UUID, chunk: Chunk, model: str) -> UUID:
@@ -27,22 +32,36 @@ def rows(document_id: UUID, chunks: Sequence[Chunk], model: str) -> list[NewChun
             page=chunk.page,
             page_end=chunk.page_end,
             headings=chunk.headings,
+            boxes=chunk.boxes,
         )
         for chunk in chunks
     ]
 
 
-def points(
-    owner: UUID, document_id: UUID, rows: Sequence[NewChunk], vectors: Sequence[list[float]]
-) -> list[Point]:
-    """Return the points of some rows, given a vector a row."""
+Row = NewChunk | DocumentChunk
+
+
+def points(document: UserDocument, rows: Sequence[Row], vectors: Sequence[list[float]]) -> list[Point]:
+    """Return the points of some rows of a document, new or stored, given a vector a row."""
     return [
         Point(
             id=row.id,
-            owner=owner,
-            document_id=document_id,
+            owner=document.user_id,
+            document_id=document.id,
             vector=vector,
-            payload={"chunk_index": row.chunk_index, "page": row.page},
+            sparse=bm25.encode(embedded_text(row.headings, row.content)),
+            payload=_payload(document, row),
         )
         for row, vector in zip(rows, vectors, strict=True)
     ]
+
+
+def _payload(document: UserDocument, row: Row) -> dict[str, Any]:
+    return {
+        "chunk_index": row.chunk_index,
+        "page": row.page,
+        "headings": [*row.headings],
+        "subject": document.subject,
+        "file_type": document.file_type,
+        "created_at": document.created_at,
+    }

@@ -17,6 +17,8 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 
+MAX_TEXT_BYTES = 50 * 2**20
+
 _SAMPLE = 4096
 _MAX_CONTROL_SHARE = 0.01
 
@@ -25,7 +27,7 @@ def parse_text(content: bytes) -> ParsedDocument:
     """Read plain text; paragraphs are what blank lines part.
 
     Raises:
-        ReadFailure: `text_encoding`, `no_text`.
+        ReadFailure: `text_encoding`, `too_much_text`, `no_text`.
     """
     builder = DocumentBuilder()
     for paragraph in _BLANK_LINES.split(decode(content)):
@@ -37,8 +39,13 @@ def decode(content: bytes) -> str:
     """Return the text of a file in UTF-8, UTF-16, UTF-32 or Windows-1252, without carriage returns and NULs.
 
     Raises:
-        ReadFailure: `text_encoding`, it is in none of them, or not text.
+        ReadFailure: `text_encoding`, it is in none of them, or not text; `too_much_text`.
     """
+    if len(content) > MAX_TEXT_BYTES:
+        raise ReadFailure(
+            "too_much_text",
+            f"The file has more than {MAX_TEXT_BYTES // 2**20} MB of text; split it and upload the parts.",
+        )
     try:
         text = content.decode(_encoding(content))
     except UnicodeDecodeError:

@@ -12,28 +12,28 @@ from little_monster.platform.errors import ConfigurationError
 
 LARGEST_CHUNK = 512
 LARGEST_OVERLAP = 50
-# What a chunk leaves free of what the model reads: special tokens, and a little for a prompt put before the
-# text.
-RESERVED = 16
+LEAST_READ = 32
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkSize:
-    """Tokens of a chunk at most, and of the overlap with the one before, special tokens not counted."""
+    """`size` tokens at most that the model reads for a chunk: the path of its headings, the passage and the
+    special tokens. `overlap` tokens at most that a passage shares with the one before.
+    """
 
     size: int
     overlap: int
 
 
 def chunk_size(max_tokens: int) -> ChunkSize:
-    """Return the size for a model that reads `max_tokens`: 512/50 where it fits, 240/40 for 256.
+    """Return the size for a model that reads `max_tokens`: 512/50 where it reads so many, 256/42 for 256.
 
     Raises:
         ConfigurationError: the model reads less than 32 tokens.
     """
-    if max_tokens < 2 * RESERVED:
-        raise ConfigurationError(f"embedding model: reads {max_tokens} tokens, needed are {2 * RESERVED}")
-    size = min(LARGEST_CHUNK, max_tokens - RESERVED)
+    if max_tokens < LEAST_READ:
+        raise ConfigurationError(f"embedding model: reads {max_tokens} tokens, needed are {LEAST_READ}")
+    size = min(LARGEST_CHUNK, max_tokens)
     return ChunkSize(size, min(LARGEST_OVERLAP, size // 6))
 
 

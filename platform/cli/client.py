@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -70,11 +70,15 @@ class ApiClient:
         response = await self._authorised("POST", path, **options)
         return response.status_code, response.json()
 
-    async def pages(self, path: str) -> AsyncIterator[dict[str, Any]]:
+    async def delete(self, path: str, **options: Any) -> None:
+        """Delete a resource."""
+        await self._authorised("DELETE", path, **options)
+
+    async def pages(self, path: str, **params: Any) -> AsyncIterator[dict[str, Any]]:
         """Yield the items of a list, page by page."""
         cursor: str | None = None
         while True:
-            page = await self.get(path, limit=100, **({"cursor": cursor} if cursor else {}))
+            page = await self.get(path, limit=100, **params, **({"cursor": cursor} if cursor else {}))
             for item in page["items"]:
                 yield item
             cursor = page.get("next_cursor")
@@ -92,6 +96,17 @@ class ApiClient:
                 async for event in EventSource(response).aiter_sse():
                     if event.data:  # `retry:` alone is no event.
                         yield StreamEvent(event.event, json.loads(event.data))
+
+    @asynccontextmanager
+    async def download(self, path: str) -> AsyncIterator[httpx.Response]:
+        """Open a file, whose bytes are still to come."""
+        headers = {"Authorization": f"Bearer {await self._token()}"}
+        with _reachable(self.url):
+            async with self._http.stream("GET", path, headers=headers) as response:
+                if response.is_error:
+                    await response.aread()
+                    raise ApiProblem.of(response)
+                yield response
 
     async def _json(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         body: dict[str, Any] = (await self._authorised(method, path, **options)).json()

@@ -14,12 +14,15 @@ def documents() -> None:
 
 
 async def _list() -> None:
-    table = Table("Title", "Type", "Status", "Pages", "Passages", "Added", box=None, padding=(0, 2, 0, 0))
+    table = Table(
+        "Id", "Title", "Type", "Status", "Pages", "Passages", "Added", box=None, padding=(0, 2, 0, 0)
+    )
     async with open_session().client() as client:
         async for document in client.pages("/api/v1/documents"):
             error = document.get("error") or {}
             status = document["status"] + (f": {error['reason']}" if error else "")
             table.add_row(
+                document["id"],
                 document["title"],
                 document["file_type"],
                 status,

@@ -10,18 +10,23 @@ from little_monster.platform.cli.demo import demo
 from little_monster.platform.cli.deploy import deploy
 from little_monster.platform.cli.documents import documents
 from little_monster.platform.cli.down import down
+from little_monster.platform.cli.download import download
+from little_monster.platform.cli.evaluate import evaluate
 from little_monster.platform.cli.ingest import ingest
 from little_monster.platform.cli.login import login
 from little_monster.platform.cli.migrate import migrate
 from little_monster.platform.cli.openapi import openapi
 from little_monster.platform.cli.outbox import outbox
 from little_monster.platform.cli.promote import promote
+from little_monster.platform.cli.reembed import reembed
 from little_monster.platform.cli.register import register
+from little_monster.platform.cli.reprocess import reprocess
 from little_monster.platform.cli.seed import seed
 from little_monster.platform.cli.settings import settings
 from little_monster.platform.cli.status import status
 from little_monster.platform.cli.terminal import show_error
 from little_monster.platform.cli.up import up
+from little_monster.platform.cli.verify import verify
 from little_monster.platform.cli.version import version
 from little_monster.platform.errors import LittleMonsterError
 
@@ -34,8 +39,9 @@ app = typer.Typer(
 )
 
 _VERBS: dict[str, tuple[Callable[..., None], ...]] = {
-    "The stack on this machine": (up, down, status, deploy, migrate, promote, seed),
-    "Use it": (demo, ask, ingest, documents, login, register),
+    "The stack on this machine": (up, down, status, deploy, migrate, promote, seed, verify, reembed),
+    "Use it": (demo, ask, ingest, documents, download, reprocess, login, register),
+    "Measure it": (evaluate,),
     "Look up": (outbox, settings, openapi, version),
 }
 for panel, verbs in _VERBS.items():

@@ -13,9 +13,11 @@ class ApiProblem(LittleMonsterError):
     Args:
         body: `application/problem+json` (RFC 9457) or any other JSON object.
         status: of the response.
+        retry_after_s: seconds after which the API wants to be asked again; None where it does not say.
     """
 
-    def __init__(self, body: dict[str, Any], status: int) -> None:
+    def __init__(self, body: dict[str, Any], status: int, retry_after_s: int | None = None) -> None:
+        self.retry_after_s = retry_after_s
         self.status, self.code = status, str(body.get("code") or f"http_{status}")
         self.reason = str(body.get("detail") or body.get("title") or f"HTTP {status}")
         fields = [f"{error.get('field')}: {error.get('message')}" for error in body.get("errors") or []]
@@ -28,7 +30,9 @@ class ApiProblem(LittleMonsterError):
             body = response.json()
         except ValueError:
             body = {}
-        return cls(body if isinstance(body, dict) else {}, response.status_code)
+        after = response.headers.get("Retry-After", "")
+        retry_after_s = int(after) if after.isdecimal() else None
+        return cls(body if isinstance(body, dict) else {}, response.status_code, retry_after_s)
 
 
 class ApiUnreachable(LittleMonsterError):

@@ -19,6 +19,10 @@ MEDIA_TYPES = {
     ".md": "text/markdown",
     ".markdown": "text/markdown",
     ".txt": "text/plain",
+    ".html": "text/html",
+    ".htm": "text/html",
+    ".pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    ".epub": "application/epub+zip",
 }
 _AT_ONCE = 4
 _POLL_S = 0.4

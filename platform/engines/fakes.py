@@ -7,10 +7,18 @@ import json
 import math
 import re
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from little_monster.platform.engines.protocols import ChatRequest, EmbedderInfo, ModerationResult, Passage
+from little_monster.platform.engines.protocols import (
+    PLAIN,
+    ChatRequest,
+    EmbedderInfo,
+    ModerationResult,
+    Passage,
+    SearchOptions,
+)
 from little_monster.platform.errors import ProblemError
 
 DIMENSION = 64
@@ -82,17 +90,27 @@ class FakeChatModel:
 
 
 class FakeEmbedder:
-    """A bag of words, hashed: texts with common words are near each other."""
+    """A bag of words, hashed: texts with common words are near each other.
+
+    `calls` keeps (texts, source, urgent) of each call.
+    """
 
     def __init__(self, dimension: int = DIMENSION) -> None:
+        self.calls: list[tuple[list[str], str, bool]] = []
         self.info = EmbedderInfo("fake-embedder", "fake", dimension, 256)
 
-    async def describe(self) -> EmbedderInfo:
-        """Say which model this is."""
-        return self.info
+    async def describe(self, source: str = "") -> EmbedderInfo:
+        """Say which model this is: any other source is another name of the same one."""
+        return replace(self.info, source=source or self.info.source, model=source or self.info.model)
 
-    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+    async def load(self, source: str) -> None:
+        """Return."""
+
+    async def embed(
+        self, texts: Sequence[str], *, source: str = "", urgent: bool = False
+    ) -> list[list[float]]:
         """Return one vector a text."""
+        self.calls.append((list(texts), source, urgent))
         return [self._embed(text) for text in texts]
 
     async def check(self) -> None:
@@ -133,7 +151,13 @@ class FakeRetriever:
         self.queries: list[tuple[UUID, str, int, tuple[UUID, ...]]] = []
 
     async def search(
-        self, owner: UUID, query: str, *, limit: int, document_ids: Sequence[UUID] = ()
+        self,
+        owner: UUID,
+        query: str,
+        *,
+        limit: int,
+        document_ids: Sequence[UUID] = (),
+        options: SearchOptions = PLAIN,  # noqa: ARG002
     ) -> list[Passage]:
         """Return the first passages, of the documents asked for."""
         self.queries.append((owner, query, limit, tuple(document_ids)))

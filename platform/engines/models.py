@@ -25,6 +25,12 @@ def resolve_model(source: str) -> str:
     return source
 
 
+def model_name(source: str) -> str:
+    """Return a short name of a model: that of its folder, or of the package that carries it."""
+    parts = source.removeprefix(PACKAGE).rstrip("/").split("/")
+    return parts[0] if parts[-1] == "model" else parts[-1]
+
+
 def _package_folder(name: str) -> Path:
     package, _, below = name.partition("/")
     spec = find_spec(package)

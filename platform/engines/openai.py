@@ -10,7 +10,13 @@ from typing import Any
 import aiohttp
 
 from little_monster.platform.engines.protocols import ChatRequest, EmbedderInfo
-from little_monster.platform.errors import EngineFailed, InvalidInput, ProblemError, Unavailable
+from little_monster.platform.errors import (
+    ConfigurationError,
+    EngineFailed,
+    InvalidInput,
+    ProblemError,
+    Unavailable,
+)
 
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 300.0
@@ -133,17 +139,35 @@ class OpenAIEmbedder:
         self._endpoint = _Endpoint(base_url, api_key)
         self._info = info
 
-    async def describe(self) -> EmbedderInfo:
-        """Say which model this is."""
+    async def describe(self, source: str = "") -> EmbedderInfo:
+        """Say which model this is.
+
+        Raises:
+            ConfigurationError: it is not the one that the operator told of.
+        """
+        if source not in ("", self._info.source, self._info.model):
+            raise ConfigurationError(f"embedding model {source}: the endpoint serves {self._info.model}")
         return self._info
 
-    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+    async def load(self, source: str) -> None:
+        """Return when the model is the endpoint's. Raises as `describe`."""
+        await self.describe(source)
+
+    async def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        source: str = "",
+        urgent: bool = False,  # noqa: ARG002  What goes first is the endpoint's to say.
+    ) -> list[list[float]]:
         """Return one vector a text, brought to length 1.
 
         Raises:
+            ConfigurationError: as `describe`.
             InvalidInput: the endpoint refuses the texts.
             EngineFailed: it failed, or its vectors are not of the dimension that was configured.
         """
+        await self.describe(source)
         vectors: list[list[float]] = []
         for start in range(0, len(texts), EMBEDDING_BATCH):
             vectors += await self._embed_batch(texts[start : start + EMBEDDING_BATCH])

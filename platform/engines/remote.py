@@ -4,14 +4,28 @@ Ray Serve's handles are such things, but nothing here imports Ray: the API and t
 import each other's rooms, wrap their handles in the same classes.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from typing import Any
 from uuid import UUID
 
-from little_monster.db.vectors.index import Hit, Point
-from little_monster.platform.engines.protocols import ChatRequest, EmbedderInfo, ModerationResult, Passage
-from little_monster.platform.errors import EngineFailed, InvalidInput, NotFound, Unavailable
+from little_monster.db.vectors.index import EVERYTHING, Hit, Point, Query, SearchFilter
+from little_monster.db.vectors.stored import StoredPoint
+from little_monster.platform.engines.protocols import (
+    PLAIN,
+    ChatRequest,
+    EmbedderInfo,
+    ModerationResult,
+    Passage,
+    SearchOptions,
+)
+from little_monster.platform.errors import (
+    ConfigurationError,
+    EngineFailed,
+    InvalidInput,
+    NotFound,
+    Unavailable,
+)
 
 Failures = tuple[type[BaseException], ...]
 """Exceptions of the transport that mean: nobody there, ask again later."""
@@ -31,6 +45,9 @@ class _Remote:
     def _translated(self) -> Any:
         try:
             yield
+        except ConfigurationError as error:
+            # Nothing is away: asking again would end the same. The transport's copy keeps the error.
+            raise getattr(error, "cause", error) from None
         except self._failures as error:
             raise Unavailable(
                 f"The {self._name} service does not answer.",
@@ -44,24 +61,30 @@ class _Remote:
 
 
 class RemoteEmbedder(_Remote):
-    """An `Embedder` behind a handle with `embed(texts) -> array (n, dimension)` and `describe()`."""
-
-    _info: EmbedderInfo | None = None
+    """An `Embedder` behind a handle with `describe(source)`, `load(source)` and `embed(texts, source, urgent)
+    -> array (n, dimension)`."""
 
     def __init__(self, handle: Any, *, failures: Failures) -> None:
         super().__init__(handle, name="embedding", failures=failures)
+        self._infos: dict[str, EmbedderInfo] = {}
 
-    async def describe(self) -> EmbedderInfo:
-        """Say which model this is; asked once, as a replaced model is a new graph."""
-        if self._info is None:
-            self._info = await self._call("describe")
-        return self._info
+    async def describe(self, source: str = "") -> EmbedderInfo:
+        """Say which model this is; asked once, as another configuration is a new graph."""
+        if source not in self._infos:
+            self._infos[source] = await self._call("describe", source)
+        return self._infos[source]
 
-    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+    async def load(self, source: str) -> None:
+        """Have a model ready before its first texts come."""
+        await self._call("load", source)
+
+    async def embed(
+        self, texts: Sequence[str], *, source: str = "", urgent: bool = False
+    ) -> list[list[float]]:
         """Return one vector a text."""
         if not texts:
             return []
-        vectors: list[list[float]] = (await self._call("embed", list(texts))).tolist()
+        vectors: list[list[float]] = (await self._call("embed", list(texts), source, urgent)).tolist()
         return vectors
 
 
@@ -78,36 +101,60 @@ class RemoteModerator(_Remote):
 
 
 class RemoteRetriever(_Remote):
-    """A `Retriever` behind a handle with `find(owner, query, limit, document_ids)`."""
+    """A `Retriever` behind a handle with `find(owner, query, limit, document_ids, options)`."""
 
     def __init__(self, handle: Any, *, failures: Failures) -> None:
         super().__init__(handle, name="retrieval", failures=failures)
 
     async def search(
-        self, owner: UUID, query: str, *, limit: int, document_ids: Sequence[UUID] = ()
+        self,
+        owner: UUID,
+        query: str,
+        *,
+        limit: int,
+        document_ids: Sequence[UUID] = (),
+        options: SearchOptions = PLAIN,
     ) -> list[Passage]:
         """Return at most `limit` passages of `owner`, best first."""
-        passages: list[Passage] = await self._call("find", owner, query, limit, tuple(document_ids))
+        passages: list[Passage] = await self._call("find", owner, query, limit, tuple(document_ids), options)
         return passages
 
 
 class RemoteVectorIndex(_Remote):
     """A `VectorIndex` behind a handle: the embedded index lives in one replica and is reached through it
-    alone."""
+    alone.
 
-    def __init__(self, handle: Any, *, failures: Failures) -> None:
+    Args:
+        collection: name and dimension of one; None: the live one, whichever it is.
+    """
+
+    def __init__(self, handle: Any, *, failures: Failures, collection: tuple[str, int] | None = None) -> None:
         super().__init__(handle, name="retrieval", failures=failures)
+        self._collection = collection
+
+    async def _call(self, method: str, *args: Any) -> Any:
+        if self._collection is None:
+            return await super()._call("on_index", method, args)
+        return await super()._call("on_collection", *self._collection, method, args)
+
+    async def check(self) -> None:
+        """Return when the index answers; raise `Unavailable` when not."""
+        await self._call("check")
 
     async def upsert(self, points: Sequence[Point]) -> None:
         """Write points; writing them again changes nothing."""
         await self._call("upsert", list(points))
 
     async def search(
-        self, owner: UUID, vector: Sequence[float], *, limit: int, document_ids: Sequence[UUID] = ()
+        self, owner: UUID, query: Query, *, limit: int, where: SearchFilter = EVERYTHING
     ) -> list[Hit]:
-        """Return at most `limit` points of `owner`, nearest first."""
-        hits: list[Hit] = await self._call("search", owner, list(vector), limit, tuple(document_ids))
+        """Return at most `limit` points of `owner`, best first."""
+        hits: list[Hit] = await self._call("search", owner, query, limit, where)
         return hits
+
+    async def set_payload(self, owner: UUID, document_id: UUID, values: Mapping[str, Any]) -> None:
+        """Give the payload of a document's points other values."""
+        await self._call("set_payload", owner, document_id, dict(values))
 
     async def delete_document(self, owner: UUID, document_id: UUID) -> None:
         """Remove every point of a document."""
@@ -117,6 +164,15 @@ class RemoteVectorIndex(_Remote):
         """Remove every point of an owner."""
         await self._call("delete_owner", owner)
 
+    async def delete(self, owner: UUID, ids: Sequence[UUID]) -> None:
+        """Remove those of the points that are the owner's."""
+        await self._call("delete", owner, list(ids))
+
+    async def scan(self, after: UUID | None, limit: int) -> list[StoredPoint]:
+        """Return at most `limit` points of all owners behind the id `after`."""
+        points: list[StoredPoint] = await self._call("scan", after, limit)
+        return points
+
     async def count(self, owner: UUID, document_id: UUID | None = None) -> int:
         """Count the points of an owner, or of one document."""
         total: int = await self._call("count", owner, document_id)
@@ -124,6 +180,27 @@ class RemoteVectorIndex(_Remote):
 
     async def close(self) -> None:
         """Nothing: the replica owns the index."""
+
+
+class RemoteCollections(_Remote):
+    """`Collections` behind a handle, of the replica that has the embedded ones."""
+
+    def __init__(self, handle: Any, *, failures: Failures) -> None:
+        super().__init__(handle, name="retrieval", failures=failures)
+
+    def open(self, name: str, dimension: int) -> RemoteVectorIndex:
+        """Return a collection, which its first call makes when it is missing."""
+        return RemoteVectorIndex(self._handle, failures=self._failures, collection=(name, dimension))
+
+    async def publish(self, name: str, dimension: int, *, alias: str) -> None:
+        """Nothing: nobody else reads the replica's folder."""
+
+    async def drop(self, name: str, dimension: int) -> None:
+        """Remove a collection with all that it holds; a missing one is fine."""
+        await self._call("drop_collection", name, dimension)
+
+    async def close(self) -> None:
+        """Nothing: the replica owns them."""
 
 
 class ChatBody(dict[str, Any]):

@@ -1,8 +1,9 @@
 """sentence-transformers as an embedding engine, in the process of its caller."""
 
+import threading
 from typing import TYPE_CHECKING, Any
 
-from little_monster.platform.engines.models import resolve_model
+from little_monster.platform.engines.models import model_name, resolve_model
 from little_monster.platform.engines.protocols import EmbedderInfo
 
 if TYPE_CHECKING:
@@ -33,26 +34,33 @@ class SentenceTransformerEngine:
             resolve_model(source), device=device, trust_remote_code=trust_remote_code
         )
         self._batch_size = batch_size
+        # Its tokenizer is for one thread at a time.
+        self._one_call = threading.Lock()
         dimension = self._model.get_embedding_dimension()
         self.info = EmbedderInfo(
-            model=_model_name(source),
+            model=model_name(source),
             source=source,
             dimension=dimension,
-            max_tokens=self._model.max_seq_length,
+            max_tokens=self._model.max_seq_length - self._prompt_tokens(),
         )
 
     def encode(self, texts: list[str]) -> "numpy.ndarray":
-        """Return float32 vectors of shape (len(texts), dimension), each of length 1. Blocks."""
-        vectors: numpy.ndarray = self._model.encode(
-            texts,
-            batch_size=self._batch_size,
-            convert_to_numpy=True,
-            normalize_embeddings=True,
-            show_progress_bar=False,
-        )
+        """Return float32 vectors of shape (len(texts), dimension), each of length 1. Blocks; several threads
+        may call it, and take turns.
+        """
+        with self._one_call:
+            vectors: numpy.ndarray = self._model.encode(
+                texts,
+                batch_size=self._batch_size,
+                convert_to_numpy=True,
+                normalize_embeddings=True,
+                show_progress_bar=False,
+            )
         return vectors
 
-
-def _model_name(source: str) -> str:
-    parts = source.removeprefix("package:").rstrip("/").split("/")
-    return parts[0] if parts[-1] == "model" else parts[-1]
+    def _prompt_tokens(self) -> int:
+        """Return how many tokens of each text are the prompt that the model's own configuration puts before
+        it.
+        """
+        prompt = self._model.prompts.get(self._model.default_prompt_name or "", "")
+        return len(self._model.tokenizer.encode(prompt, add_special_tokens=False))

@@ -44,6 +44,7 @@ from little_monster.platform.http.routes import (
     chat,
     comments,
     docs,
+    document_files,
     documents,
     email_verification,
     exports,
@@ -61,6 +62,7 @@ from little_monster.platform.http.routes import (
     second_factor,
     sessions,
     users,
+    vector_index,
     videos,
 )
 from little_monster.platform.resources import Resources
@@ -80,6 +82,7 @@ _PRODUCT_ROUTERS: tuple[APIRouter, ...] = (
     users.router,
     exports.router,
     documents.router,
+    document_files.router,
     chat.router,
     jobs.router,
     videos.router,
@@ -89,6 +92,7 @@ _PRODUCT_ROUTERS: tuple[APIRouter, ...] = (
     planner.router,
     notifications.router,
     administration.router,
+    vector_index.router,
 )
 # From the inside out.
 _MIDDLEWARES: tuple[Any, ...] = (

@@ -10,13 +10,14 @@ from fastapi.responses import JSONResponse
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 
-from little_monster.db.errors import DatabaseUnavailable, MissingParent
+from little_monster.db.errors import DatabaseUnavailable, IncompatibleIndex, MissingParent
 from little_monster.platform.errors import (
     FieldProblem,
     InvalidInput,
     MalformedJson,
     NotFound,
     ProblemError,
+    RangeNotSatisfiable,
     Unavailable,
 )
 from little_monster.platform.http.context import context_of
@@ -60,6 +61,8 @@ def add_exception_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(HTTPException, _on_framework_error)
     app.add_exception_handler(DatabaseUnavailable, _on_part_away)
+    # It is being filled anew.
+    app.add_exception_handler(IncompatibleIndex, _on_part_away)
     app.add_exception_handler(RedisError, _on_part_away)
     app.add_exception_handler(MissingParent, _on_missing_parent)
     app.add_exception_handler(NotModified, _on_not_modified)
@@ -163,6 +166,8 @@ def _headers_of(error: ProblemError) -> dict[str, str]:
     headers: dict[str, str] = {}
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(error.retry_after_s)
+    if isinstance(error, RangeNotSatisfiable):
+        headers["Content-Range"] = f"bytes */{error.size}"
     if error.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
     return headers

@@ -37,7 +37,7 @@ FORM_SCHEMA: Final[dict[str, Any]] = {
                     FILE: {
                         "type": "string",
                         "format": "binary",
-                        "description": "PDF, DOCX, Markdown or text.",
+                        "description": "PDF, DOCX, PPTX, EPUB, HTML, Markdown or text.",
                     },
                     TITLE: {
                         "type": "string",

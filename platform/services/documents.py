@@ -1,4 +1,4 @@
-"""Documents: upload, list, read, change, search, delete."""
+"""Documents: upload, list, read, change, read anew, search, delete."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -19,12 +19,14 @@ from little_monster.db.repositories import document_chunks, jobs, user_documents
 from little_monster.db.repositories.rows import change
 from little_monster.db.repositories.user_documents import DocumentFilter, DocumentOrder, Listed
 from little_monster.db.session import Database, Session
-from little_monster.platform.engines.protocols import Passage
+from little_monster.platform.engines.protocols import Passage, SearchOptions
 from little_monster.platform.errors import NotFound
 from little_monster.platform.resources import Resources
 
 INGEST = "ingest_document"
 """Kind of the job that reads a document."""
+INGEST_ATTEMPTS = 5
+"""How often it is tried: an outage of a minute is waited out, and a worker may be lost as often."""
 
 _log = structlog.get_logger(__name__)
 After = tuple[datetime, UUID] | None
@@ -109,7 +111,9 @@ async def _record(database: Database, owner: UUID, document_id: UUID, key: str, 
             content_hash=file.content_hash,
             subject=file.subject,
         )
-        job = await jobs.create(session, user_id=owner, kind=INGEST, subject_id=document_id)
+        job = await jobs.create(
+            session, user_id=owner, kind=INGEST, subject_id=document_id, max_attempts=INGEST_ATTEMPTS
+        )
         return Upload(document, job, created=True)
 
 
@@ -162,6 +166,62 @@ async def list_chunks(
     return await database.query(owner, find)
 
 
+async def get_chunk(database: Database, owner: UUID, document_id: UUID, chunk_id: UUID) -> DocumentChunk:
+    """Return a passage of the document.
+
+    Raises:
+        NotFound: there is no such document, or no such passage in it (`chunk_not_found`).
+    """
+
+    async def find(session: Session) -> DocumentChunk:
+        await _get(session, document_id)
+        chunk = await document_chunks.get(session, chunk_id)
+        if chunk is None or chunk.document_id != document_id:
+            raise NotFound("There is no such passage in the document.", code="chunk_not_found")
+        return chunk
+
+    return await database.query(owner, find)
+
+
+async def newest_job(database: Database, owner: UUID, document_id: UUID) -> Job:
+    """Return the newest job on the document.
+
+    Raises:
+        NotFound: there is no such document, or its jobs ended so long ago that none is left
+            (`document_job_not_found`).
+    """
+
+    async def find(session: Session) -> Job:
+        await _get(session, document_id)
+        job = await _newest_job(session, document_id)
+        if job is None:
+            raise NotFound("No job of this document is left.", code="document_job_not_found")
+        return job
+
+    return await database.query(owner, find)
+
+
+async def reprocess_document(database: Database, owner: UUID, document_id: UUID) -> Job:
+    """Queue a job that reads the document anew; one that has not ended is returned in its place. Until it is
+    done, what was read before is still found.
+
+    Raises:
+        NotFound: there is no such document, or it was deleted just now.
+    """
+    async with database.session(owner) as session:
+        # Under its lock, so that of two who ask at once one makes the job, and no deletion begins meanwhile.
+        document = await user_documents.lock(session, document_id)
+        if document is None:
+            raise no_document()
+        pending = await jobs.find_active_on(session, document_id, INGEST)
+        if pending is not None:
+            return pending
+        await user_documents.set_status(session, document_id, EmbeddingStatus.PENDING)
+        return await jobs.create(
+            session, user_id=owner, kind=INGEST, subject_id=document_id, max_attempts=INGEST_ATTEMPTS
+        )
+
+
 async def change_document(
     database: Database, owner: UUID, document_id: UUID, values: Mapping[str, Any], *, check: Check
 ) -> UserDocument:
@@ -182,37 +242,32 @@ async def change_document(
 async def delete_document(
     resources: Resources, owner: UUID, document_id: UUID, *, check: Check | None = None
 ) -> None:
-    """Delete the document: its jobs are cancelled, then vectors, file, and at last the rows go.
+    """Delete the document with its passages, and cancel its jobs. Nobody sees it from then on.
 
-    The row goes last, so that a deletion that broke off can be repeated; until then it says so, which also
-    makes it another version, that nobody changes who means the one before. Raises as `change_document`.
+    A trigger notes in the same transaction that its vectors and its file have to go, which the workers' part
+    `pipelines/reconcile.py` does within seconds, whatever was away meanwhile. Raises as `change_document`.
     """
 
-    async def begin(session: Session) -> UserDocument:
+    async def delete(session: Session) -> None:
         document = await user_documents.lock(session, document_id)
         if document is None:
             raise no_document()
         if check is not None:
             check(document)
         await jobs.cancel_for(session, document_id)
-        await user_documents.set_status(
-            session,
-            document_id,
-            EmbeddingStatus.FAILED,
-            error_code="being_deleted",
-            error_reason="It is being deleted; if it stays, delete it again.",
-        )
-        return document
-
-    document = await resources.database.run(owner, begin)
-    await resources.index.delete_document(owner, document_id)
-    await resources.storage.delete(document.file_url)
-    async with resources.database.session(owner) as session:
         await user_documents.delete(session, document_id)
+
+    await resources.database.run(owner, delete)
 
 
 async def search_documents(
-    resources: Resources, owner: UUID, query: str, *, limit: int, document_ids: Sequence[UUID]
+    resources: Resources,
+    owner: UUID,
+    query: str,
+    *,
+    limit: int,
+    document_ids: Sequence[UUID],
+    options: SearchOptions,
 ) -> list[Passage]:
     """Return at most `limit` passages, best first.
 
@@ -223,7 +278,9 @@ async def search_documents(
     if document_ids:
         async with resources.database.session(owner) as session:
             await require_documents(session, document_ids)
-    return await resources.retriever.search(owner, query, limit=limit, document_ids=document_ids)
+    return await resources.retriever.search(
+        owner, query, limit=limit, document_ids=document_ids, options=options
+    )
 
 
 async def require_documents(session: Session, document_ids: Sequence[UUID]) -> None:

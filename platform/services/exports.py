@@ -62,11 +62,9 @@ async def open_export(
         raise Conflict(f"There is no file yet: the job is {job.status.value}.", code="export_not_ready")
     if has_expired(job):
         raise Gone("The file was kept for its time; ask for another.", code="export_expired")
-    parts = resources.storage.stream(key_of(user_id, job_id))
-    # Now, while a missing file can still be told.
-    first = await anext(parts, b"")
+    parts = await resources.storage.open(key_of(user_id, job_id))
     await audit.record_alone(resources, SecurityEvent.EXPORT_DOWNLOADED, user_id, origin, job_id=job_id)
-    return _joined(first, parts)
+    return parts
 
 
 def has_expired(job: Job) -> bool:
@@ -101,9 +99,3 @@ async def _queue(resources: Resources, user_id: UUID, origin: Origin) -> Job:
         job = await jobs.create(session, user_id=user_id, kind=EXPORT)
         await audit.record(resources, session, SecurityEvent.EXPORT_REQUESTED, user_id, origin, job_id=job.id)
         return job
-
-
-async def _joined(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    async for part in rest:
-        yield part

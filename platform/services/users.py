@@ -1,12 +1,11 @@
 """Accounts as their owners keep them: the profile, what it adds up to, and its end."""
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
 from little_monster.db.models.users import User
-from little_monster.db.repositories import accounts, jobs, user_documents, users
+from little_monster.db.repositories import accounts, jobs, users
 from little_monster.db.repositories.rows import change
 from little_monster.db.repositories.users import UserStats
 from little_monster.db.session import Database, Session
@@ -15,7 +14,7 @@ from little_monster.platform.origin import Origin
 from little_monster.platform.rate_limits import REQUESTS
 from little_monster.platform.resources import Resources
 from little_monster.platform.security import invalid_token
-from little_monster.platform.services import audit, documents, feed
+from little_monster.platform.services import audit, feed
 from little_monster.platform.services.audit import SecurityEvent
 from little_monster.platform.services.preferences import merged
 
@@ -57,27 +56,22 @@ async def read_stats(database: Database, user_id: UUID) -> UserStats:
 async def delete_user(
     resources: Resources, user_id: UUID, password: str, origin: Origin, *, check: Check
 ) -> None:
-    """Delete the account with its rows, vectors and files, for who knows its password.
+    """Delete the account with its rows, for who knows its password; its audit trail stays, which names
+    nobody.
 
-    Documents go one after the other, each whole, and the account goes last, when nothing is left that only it
-    leads to; its audit trail stays, which names nobody. A deletion that broke off, which is told as
-    `Unavailable`, leaves an account that can do everything with what it still has, and is repeated to be
-    finished. What is uploaded meanwhile is found by the next round; the row is deleted under a lock that lets
-    nothing more be added.
+    A trigger notes in the same transaction that its vectors and files have to go, which the workers' part
+    `pipelines/reconcile.py` does within seconds. The row is deleted under a lock that lets nothing more be
+    added.
 
     Raises:
         ProblemError: what `check` raises of the account as it is now.
         Forbidden: the password is wrong (`wrong_password`).
         Conflict: nobody would be left who can give roles (`last_admin`).
         Unauthenticated: the account is gone.
-        Unavailable: a part does not answer.
+        Unavailable: the database does not answer; nothing has changed.
     """
     await _check_password(resources, user_id, password, check)
-    async with resources.database.session(user_id) as session:
-        await _require_other_admin(session)
-    await _empty(resources, user_id)
-    while not await _delete_empty(resources.database, user_id, origin):
-        await _empty(resources, user_id)
+    await _delete(resources.database, user_id, origin)
     # Their public videos went with them.
     await feed.forget(resources.redis)
     # Access tokens outlive the account by minutes.
@@ -101,33 +95,16 @@ async def _check_password(resources: Resources, user_id: UUID, password: str, ch
         raise Forbidden("The password is wrong.", code="wrong_password")
 
 
-async def _empty(resources: Resources, user_id: UUID) -> None:
-    """Delete what lies outside of the database, and the rows that lead to it."""
-    async with resources.database.session(user_id) as session:
-        await jobs.cancel_all(session, user_id)
-        document_ids = await user_documents.ids(session, user_id)
-    for document_id in document_ids:
-        with suppress(NotFound):
-            await documents.delete_document(resources, user_id, document_id)
-    # What no row leads to any more: files of uploads that broke off, points of a worker that was killed.
-    await resources.index.delete_owner(user_id)
-    await resources.storage.delete_prefix(str(user_id))
-
-
-async def _delete_empty(database: Database, user_id: UUID, origin: Origin) -> bool:
-    """Delete the account with its other rows; False when it has got documents meanwhile."""
-
-    async def delete(session: Session) -> bool:
+async def _delete(database: Database, user_id: UUID, origin: Origin) -> None:
+    async def delete(session: Session) -> None:
         # Before any row is locked, as who gives a role does it.
         await _require_other_admin(session)
-        if not await users.lock_out(session, user_id):
-            return True
-        if await user_documents.ids(session, user_id):
-            return False
-        await audit.add(session, SecurityEvent.ACCOUNT_DELETED, user_id, origin, {})
-        return await users.delete(session, user_id)
+        if await users.lock_out(session, user_id):
+            await jobs.cancel_all(session, user_id)
+            await audit.add(session, SecurityEvent.ACCOUNT_DELETED, user_id, origin, {})
+            await users.delete(session, user_id)
 
-    return await database.run(user_id, delete)
+    await database.run(user_id, delete)
 
 
 async def _require_other_admin(session: Session) -> None:

@@ -13,15 +13,27 @@ import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.benchmarks import completions, ingest, memory, mock_engine, read_row, records, startup
+from tests.benchmarks import (
+    completions,
+    embedding,
+    ingest,
+    memory,
+    mock_engine,
+    parse,
+    read_row,
+    records,
+    startup,
+)
 from tests.benchmarks.machine import busy_percent, describe_machine
 from tests.benchmarks.page import PAGE, save, write_page
 from tests.benchmarks.stack import BenchmarkStack
 from tests.benchmarks.suite import Benchmark, Session
 
-# Ingestion has a cluster of its own and comes first; the mock's graph comes after what it could slow down.
+# What has processes of its own comes first; the mock's graph comes after what it could slow down.
 ORDER: tuple[Benchmark, ...] = (
     ingest.BENCHMARK,
+    parse.BENCHMARK,
+    embedding.BENCHMARK,
     startup.BENCHMARK,
     memory.BENCHMARK,
     completions.BENCHMARK,
@@ -29,7 +41,17 @@ ORDER: tuple[Benchmark, ...] = (
     records.BENCHMARK,
     mock_engine.BENCHMARK,
 )
-_PAGE_ORDER = ("completions", "mock_engine", "read_row", "records", "startup", "memory", "ingest")
+_PAGE_ORDER = (
+    "completions",
+    "mock_engine",
+    "read_row",
+    "records",
+    "startup",
+    "memory",
+    "ingest",
+    "embedding",
+    "parse",
+)
 
 
 def main() -> int:

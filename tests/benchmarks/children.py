@@ -1,5 +1,6 @@
 """Servers that are measured against: children of the benchmark, ended by their process id."""
 
+import json
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -20,6 +22,18 @@ def plain_environment(**more: str) -> dict[str, str]:
     """Return this environment without our settings, and with `tests` to import from."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("LM_", "RAY_"))}
     return {**inherited, "PYTHONPATH": str(REPOSITORY), **more}
+
+
+def answer_of(module: str, *arguments: str, timeout_s: float, **environment: str) -> Any:
+    """Run `python -m module` to its end and return the JSON that it prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        env=plain_environment(**environment),
+        check=True,
+        stdout=subprocess.PIPE,
+        timeout=timeout_s,
+    )
+    return json.loads(done.stdout)
 
 
 @contextmanager

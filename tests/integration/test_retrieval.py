@@ -1,6 +1,6 @@
 """Retrieval: the owner's passages and nobody else's, best first, with where they stand."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -11,6 +11,8 @@ from little_monster.db.session import Database
 from little_monster.db.vectors.edge import EdgeIndex
 from little_monster.db.vectors.index import Point
 from little_monster.platform.engines.fakes import DIMENSION, FakeEmbedder
+from little_monster.platform.engines.protocols import SearchOptions
+from little_monster.platform.services.retrieval import RERANKED, search_passages
 from tests.fixtures.library import Library
 
 TEXT = "Cells make energy in mitochondria.\n\nPlants absorb light with chlorophyll.\n\nKings ruled France."
@@ -73,3 +75,55 @@ async def test_points_without_rows_are_passed_over(library: Library, user_id: UU
 
 async def test_an_empty_library_has_no_passages(library: Library) -> None:
     assert await library.search(uuid4(), "anything", limit=5) == []
+
+
+class _Backwards:
+    """A reranker that likes best what was last."""
+
+    def __init__(self) -> None:
+        self.read: list[str] = []
+
+    async def score(self, query: str, texts: Sequence[str]) -> list[float]:
+        self.read = [*texts]
+        return [number / 100 for number in range(len(texts))]
+
+
+async def test_a_reranker_reads_the_best_and_the_others_follow(library: Library, user_id: UUID) -> None:
+    number = RERANKED + 4
+    await library.add(user_id, "One", "\n\n".join(f"Cells {'of life ' * (i % 5)}{i}." for i in range(number)))
+    plain = await library.search(user_id, "cells of life", limit=number)
+    reranker = _Backwards()
+    found = await search_passages(
+        library.embedder,
+        library.index,
+        library.database,
+        user_id,
+        "cells of life",
+        number,
+        reranker=reranker,
+    )
+    assert reranker.read == [one.content for one in plain[:RERANKED]]
+    assert [one.content for one in found] == [
+        *reversed(reranker.read),
+        *(one.content for one in plain[RERANKED:]),
+    ]
+    assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
+
+
+async def test_only_so_many_passages_of_a_document(library: Library, user_id: UUID) -> None:
+    first = await library.add(user_id, "One", "Cells live.\n\nCells live on.\n\nCells.")
+    second = await library.add(user_id, "Two", "Kings and cells.")
+    options = SearchOptions(per_document=1)
+    found = await library.search(user_id, "cells live", limit=5, options=options)
+    assert [one.document_id for one in found] == [first, second]
+    found = await library.search(
+        user_id, "cells live", limit=5, options=SearchOptions(offset=1, per_document=1)
+    )
+    assert [one.document_id for one in found] == [second]
+
+
+async def test_a_word_finds_what_its_meaning_does_not(library: Library, user_id: UUID) -> None:
+    await library.add(user_id, "Notes", TEXT + "\n\nSection 12.7 names xylotrupes gideon.")
+    [found] = await library.search(user_id, "Xylotrupes", limit=1)
+    assert "xylotrupes" in found.content
+    assert [found.content[start:end] for start, end in found.matches] == ["xylotrupes"]

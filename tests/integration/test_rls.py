@@ -21,6 +21,7 @@ from little_monster.db.policies import (
     last_admin,
     library,
     moderation,
+    outbox,
     planner,
     queue,
     retention,
@@ -42,10 +43,12 @@ FUNCTIONS = (
     *exports.FUNCTIONS,
     *retention.FUNCTIONS,
     *library.FUNCTIONS,
+    *outbox.FUNCTIONS,
 )
 TABLES = tuple(INSERTS)
-# Tables without an owner's column, which test_rls_queue.py and test_rls_identities.py try.
-APART = (*(f"queue.{table}" for table in queue.TABLES), external_identities.ENDED_TABLE)
+# Tables that are no user's, which test_rls_queue.py, test_rls_identities.py and test_rls_outbox.py try.
+NOBODYS = (external_identities.ENDED_TABLE, *outbox.TABLES)
+APART = (*(f"queue.{table}" for table in queue.TABLES), *NOBODYS)
 _EVERY_SCHEMA = "n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'"
 
 NONE: frozenset[str] = frozenset()
@@ -116,7 +119,7 @@ async def test_every_table_of_the_database_is_tried(postgres):
     await owner.close()
     assert {row["name"]: row["forced"] for row in found} == dict.fromkeys((*TABLES, *APART), True)
     assert {table for table, _ in ROWS.values()} == set(TABLES)
-    assert set(Base.metadata.tables) == {*TABLES, external_identities.ENDED_TABLE}
+    assert set(Base.metadata.tables) == {*TABLES, *NOBODYS}
     assert set(RULES) <= {*TABLES, *ROWS}
 
 

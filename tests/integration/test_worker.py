@@ -12,10 +12,14 @@ from little_monster.db.base import new_id
 from little_monster.db.models import ModerationStatus
 from little_monster.db.repositories import comments
 from little_monster.db.session import Database
-from little_monster.pipelines import export, ingest
+from little_monster.db.vectors.collections import EdgeCollections
+from little_monster.pipelines import export, ingest, reembed, verify
 from little_monster.pipelines.ingest import IngestParts
 from little_monster.pipelines.worker import WorkerParts, new_consumer, routines, works
 from little_monster.platform.cache import open_redis
+from little_monster.platform.engines.fakes import FakeEmbedder
+from little_monster.platform.services.collections import Shelf
+from little_monster.platform.services.library import LIBRARY
 from little_monster.platform.settings import Settings
 from little_monster.platform.storage import open_storage
 from tests.fixtures.moderators import Moderator
@@ -25,9 +29,12 @@ from tests.fixtures.videos import draft, show
 @pytest.fixture
 async def parts(database: Database, valkey_url: str, tmp_path: Path) -> Any:
     redis = open_redis(valkey_url)
-    # No routine asks for a model or the index.
+    # No job is done.
     needed = IngestParts(database, open_storage(tmp_path.as_uri()), None, None, None, 1)  # type: ignore[arg-type]
-    yield WorkerParts(Settings(), needed, Moderator(), redis)
+    collections = EdgeCollections(tmp_path / "qdrant")
+    shelf = Shelf(database, collections, FakeEmbedder(), first="passages")
+    yield WorkerParts(Settings(), needed, Moderator(), redis, shelf, None)  # type: ignore[arg-type]
+    await collections.close()
     await redis.aclose()
 
 
@@ -41,6 +48,8 @@ async def test_every_routine_does_its_work(parts: WorkerParts) -> None:
         "moderate_what_waits",
         "delete_expired_exports",
         "sweep",
+        "reconcile",
+        "mend_drift",
     }
 
 
@@ -70,9 +79,11 @@ def test_routines_come_as_often_as_they_say(parts: WorkerParts) -> None:
         "moderate_what_waits": minute,
         "delete_expired_exports": hour,
         "sweep": hour,
+        "reconcile": timedelta(seconds=5),
+        "mend_drift": hour,
     }
 
 
 def test_a_worker_takes_all_kinds_of_jobs(parts: WorkerParts) -> None:
-    assert works(parts).keys() == {ingest.KIND, export.KIND}
+    assert works(parts).keys() == {ingest.KIND, export.KIND, reembed.KIND, verify.KIND, LIBRARY}
     assert new_consumer("postgresql://", parts, concurrency=2, grace_s=1).concurrency == 2

@@ -10,6 +10,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from little_monster.pipelines.stages.chunk import Chunk, chunk
 from little_monster.pipelines.stages.document import DocumentBuilder, ParsedDocument
+from little_monster.pipelines.stages.embed import PATH_CHARACTERS, embedded_text
 from little_monster.pipelines.stages.parse import parse
 from little_monster.pipelines.stages.read import ReadRequest, read
 from little_monster.pipelines.stages.tokens import ChunkSize, TokenCounter, chunk_size, load_counter
@@ -47,6 +48,11 @@ def covered(chunks: list[Chunk]) -> set[int]:
     return {position for one in chunks for position in range(one.start, one.end)}
 
 
+def read_tokens(one: Chunk, counter: TokenCounter = COUNTER) -> int:
+    """Tokens that the model reads for a chunk."""
+    return counter.count(embedded_text(one.headings, one.content)) + counter.special_tokens
+
+
 def assert_sound(
     document: ParsedDocument, chunks: list[Chunk], size: ChunkSize, counter: TokenCounter = COUNTER
 ) -> None:
@@ -55,7 +61,8 @@ def assert_sound(
     for index, one in enumerate(chunks):
         assert one.index == index
         assert one.content == document.text[one.start : one.end] == one.content.strip()
-        assert one.token_count == counter.count(one.content) <= size.size
+        assert one.token_count == counter.count(one.content)
+        assert read_tokens(one, counter) <= size.size
         assert one.content_hash == sha256(one.content.encode()).hexdigest()
     for before, after in pairwise(chunks):
         assert before.start < after.start
@@ -64,12 +71,11 @@ def assert_sound(
 
 class TestSize:
     @pytest.mark.parametrize(
-        ("max_tokens", "expected"), [(256, (240, 40)), (512, (496, 50)), (8192, (512, 50)), (128, (112, 18))]
+        ("max_tokens", "expected"), [(256, (256, 42)), (512, (512, 50)), (8192, (512, 50)), (128, (128, 21))]
     )
     def test_derives_from_the_model(self, max_tokens: int, expected: tuple[int, int]) -> None:
         size = chunk_size(max_tokens)
         assert (size.size, size.overlap) == expected
-        assert size.size + COUNTER.special_tokens <= max_tokens
 
     def test_a_model_that_reads_nearly_nothing(self) -> None:
         with pytest.raises(ConfigurationError, match="16 tokens"):
@@ -157,11 +163,88 @@ class TestBounds:
         document = built(("paragraph", text))
         assert_sound(document, chunk(document, COUNTER, SIZE), SIZE)
 
+    def test_a_table_is_cut_between_rows(self) -> None:
+        rows = [f"| {number} | Sugar. Starch! Why? | {'x' * (number % 40)} |" for number in range(150)]
+        document = built(("paragraph", "".join(SENTENCES[:9])), ("table", "\n".join(rows)))
+        chunks = chunk(document, COUNTER, SIZE)
+        assert_sound(document, chunks, SIZE)
+        assert len(chunks) > 5
+        for one in chunks[1:]:
+            assert one.content.startswith("| ")
+            assert one.content.endswith(" |")
+
     def test_code_is_cut_between_lines(self) -> None:
         document = built(("code", "\n".join(f"value_{number} = compute({number})" for number in range(200))))
         for one in chunk(document, COUNTER, SIZE):
             assert one.content.startswith("value_")
             assert one.content.endswith(")")
+
+
+class TestHeadings:
+    def test_the_model_reads_the_path_and_the_quote_lacks_it(self) -> None:
+        document = built(
+            ("heading", "Cells", 1), ("heading", "Energy", 2), ("paragraph", "".join(SENTENCES[:40]))
+        )
+        first, second, *_ = chunk(document, COUNTER, SIZE)
+        assert embedded_text(first.headings, first.content) == first.content
+        assert second.headings == ("Cells", "Energy")
+        assert second.content.startswith("Sentence")
+        assert embedded_text(second.headings, second.content) == f"Cells > Energy\n\n{second.content}"
+
+    def test_the_path_takes_its_room_from_the_passage(self) -> None:
+        path = [("heading", f"Chapter {level} of energy in cells", level) for level in range(1, 5)]
+        document = built(*path, ("paragraph", "".join(SENTENCES[:100])))
+        chunks = chunk(document, COUNTER, SIZE)
+        assert_sound(document, chunks, SIZE)
+        for one in chunks[1:-1]:
+            assert SIZE.size - 14 < read_tokens(one) <= SIZE.size
+            assert one.token_count < SIZE.size - 25
+            assert len(one.headings) == 4
+
+    @pytest.mark.parametrize("bytes_", [False, True])
+    def test_what_is_cut_for_its_length_keeps_its_path(self, bytes_: bool) -> None:
+        counter = byte_counter() if bytes_ else COUNTER
+        words = " ".join(f"word{number}" for number in range(2000))
+        document = built(
+            ("heading", "Cells", 1), ("paragraph", words), ("paragraph", "The cell has energy. Why? " * 300)
+        )
+        chunks = chunk(document, counter, SIZE)
+        assert_sound(document, chunks, SIZE, counter)
+        assert {one.headings for one in chunks} == {("Cells",)}
+
+    def test_of_a_path_that_is_too_long_the_inner_end_stays(self) -> None:
+        outer = "細胞" * 60
+        document = built(
+            ("heading", outer, 1), ("heading", "Energy", 2), ("paragraph", "".join(SENTENCES[:40]))
+        )
+        chunks = chunk(document, COUNTER, SIZE)
+        assert_sound(document, chunks, SIZE)
+        assert chunks[-1].headings == ("Energy",)
+
+    def test_an_endless_heading_is_text(self) -> None:
+        document = built(("heading", "cell " * 2000, 1), ("paragraph", "".join(SENTENCES[:40])))
+        assert_sound(document, chunk(document, COUNTER, SIZE), SIZE)
+
+    @pytest.mark.parametrize(
+        ("headings", "content", "expected"),
+        [
+            ((), "Text.", "Text."),
+            (("A", "B"), "Text.", "A > B\n\nText."),
+            (("A", "B"), "A\n\nB\n\nText.", "A\n\nB\n\nText."),
+            (("A", "B"), "B\n\nText.", "A\n\nB\n\nText."),
+            (("A", "B"), "A\n\nText.", "A > B\n\nA\n\nText."),
+            (("Cell",), "Cells divide.", "Cell\n\nCells divide."),
+            (("A", "A b"), "A  b\n\nText.", "A\n\nA  b\n\nText."),
+        ],
+    )
+    def test_what_is_embedded(self, headings: tuple[str, ...], content: str, expected: str) -> None:
+        assert embedded_text(headings, content) == expected
+
+    def test_a_long_path_is_cut_from_outside(self) -> None:
+        path, _, content = embedded_text(["outer " * 40, "inner"], "Text.").rpartition("\n\n")
+        assert (content, len(path) <= PATH_CHARACTERS) == ("Text.", True)
+        assert path.startswith("outer outer")
+        assert path.endswith("outer > inner")
 
 
 class TestPages:

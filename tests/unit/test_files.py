@@ -9,6 +9,7 @@ import pytest
 from little_monster.db.models.user_documents import FileType
 from little_monster.platform.errors import InvalidInput, ProblemError, TooLarge, UnsupportedFile
 from little_monster.platform.services.files import FileInspector
+from tests.fixtures import documents
 
 PDF = b"%PDF-1.7\n" + b"\x00\xff" * 2000
 
@@ -41,6 +42,13 @@ def inspect(name: str, content: bytes, *, size: int = 700, limit: int = 10**6) -
         ("a.txt", b"x", FileType.TXT),
         ("a.txt", "Größe".encode("utf-16"), FileType.TXT),
         ("a.markdown", "\ufeff# Title".encode(), FileType.MARKDOWN),
+        ("noextension", docx(), FileType.DOCX),
+        ("a.pptx", docx("ppt/presentation.xml"), FileType.PPTX),
+        ("noextension", docx("ppt/presentation.xml"), FileType.PPTX),
+        ("a.epub", documents.epub_file(), FileType.EPUB),
+        ("noextension", documents.epub_file(), FileType.EPUB),
+        ("a.html", "<p>Größe</p>".encode("latin-1") * 200, FileType.HTML),
+        ("a.htm", "<p>Größe</p>".encode("utf-16"), FileType.HTML),
     ],
 )
 def test_a_good_file(name: str, content: bytes, kind: FileType, size: int) -> None:
@@ -58,6 +66,11 @@ def test_a_good_file(name: str, content: bytes, kind: FileType, size: int) -> No
         ("a.docx", b"hello", UnsupportedFile, "not_a_docx"),
         ("a.docx", docx("xl/workbook.xml"), UnsupportedFile, "not_a_docx"),
         ("a.docx", b"P", UnsupportedFile, "not_a_docx"),
+        ("a.docx", docx("ppt/presentation.xml"), UnsupportedFile, "not_a_docx"),
+        ("a.pptx", docx(), UnsupportedFile, "not_a_pptx"),
+        ("a.epub", docx(), UnsupportedFile, "not_an_epub"),
+        ("noextension", docx("xl/workbook.xml"), UnsupportedFile, "unsupported_file_type"),
+        ("a.html", PDF, UnsupportedFile, "not_text"),
         ("a.exe", PDF, UnsupportedFile, "unsupported_file_type"),
         ("noextension", b"hello", UnsupportedFile, "unsupported_file_type"),
         ("a.txt", b"\xff\xfe\xfd", UnsupportedFile, "not_text"),

@@ -4,12 +4,17 @@ import io
 import pickle
 import socket
 import zipfile
+from collections.abc import Sequence
 
 import docx
+import pypdfium2
 import pytest
+from unstructured.documents.elements import Text
 
-from little_monster.pipelines.stages.document import ParsedDocument
+from little_monster.pipelines.stages import ocr
+from little_monster.pipelines.stages.document import ParsedDocument, Tally
 from little_monster.pipelines.stages.parse import parse
+from little_monster.pipelines.stages.pdf import parse_pdf
 from little_monster.platform.errors import ReadFailure
 from tests.fixtures import documents
 
@@ -66,6 +71,66 @@ class TestPdf:
     def test_too_many_pages(self) -> None:
         assert code_of(documents.pdf(), "pdf", max_pages=2) == "too_many_pages"
 
+    def test_lines_stand_where_their_text_is(self) -> None:
+        content = documents.pdf()
+        document = parse(content, "pdf")
+        lines = [document.text[line.start : line.end] for line in document.lines]
+        assert "".join(lines) == document.text.replace("\n", "")
+        with pypdfium2.PdfDocument(content) as pdf:
+            for line, text in zip(document.lines, lines, strict=True):
+                bounds = (line.left, line.bottom, line.right, line.top)
+                assert pdf[line.page - 1].get_textpage().get_text_bounded(*bounds).split() == text.split()
+
+    def test_a_hyphenated_word_is_one_and_stands_on_two_lines(self) -> None:
+        document = parse(documents.hyphenated_pdf(), "pdf")
+        assert document.text == "The cell makes energy in its mitochondria and then stores it."
+        first, second = (document.text[line.start : line.end] for line in document.lines)
+        assert (first, second) == ("The cell makes energy in its mitochon", "dria and then stores it.")
+        assert document.lines[0].bottom >= document.lines[1].bottom + 10
+        assert abs(document.lines[0].left - document.lines[1].left) < 1
+
+    def test_lists_and_captions(self) -> None:
+        document = parse(documents.listing_pdf(), "pdf")
+        assert blocks(document) == [
+            ("paragraph", 0, "Cells have parts:"),
+            ("list", 0, "• a nucleus, which holds\nthe genes"),
+            ("list", 0, "• mitochondria"),
+            ("paragraph", 0, "Table 2.1: sizes"),
+            ("paragraph", 0, "Table 2.1 and Table 2.2 are ours."),
+        ]
+        assert document.report.tables == Tally(1, 0)
+
+    def test_what_is_lost_is_told(self) -> None:
+        report = parse(documents.pictured_pdf(), "pdf").report
+        assert report.pages == Tally(4, 2)
+        assert report.needs_ocr == (3,)
+        assert report.figures == Tally(2, 0)
+
+    def test_scans_are_recognised(self) -> None:
+        asked: list[tuple[int, ...]] = []
+
+        def recognise(content: bytes, pages: Sequence[int]) -> dict[int, list[Text]]:
+            asked.append(tuple(pages))
+            return {number: [Text(text="Seen on the scan.")] for number in pages}
+
+        document = parse_pdf(documents.pictured_pdf(), max_pages=10, recognise=recognise)
+        assert asked == [(3,)]
+        assert (document.report.recognised, document.report.needs_ocr) == ((3,), ())
+        assert document.report.pages == Tally(4, 3)
+        third = document.pages[2]
+        assert (third.number, document.text[third.start : third.end]) == (3, "Seen on the scan.")
+
+    def test_a_scan_only_is_recognised_too(self) -> None:
+        document = parse_pdf(
+            documents.scanned_pdf(1), max_pages=10, recognise=lambda *_: {1: [Text(text="All of it.")]}
+        )
+        assert (document.text, document.report.recognised) == ("All of it.", (1,))
+
+    @pytest.mark.skipif(not ocr.is_installed(), reason="needs the extra `ocr` and Tesseract")
+    def test_a_real_scan(self) -> None:
+        document = parse(documents.photographed_pdf("PHOTOSYNTHESIS"), ocr.FILE_TYPE)
+        assert "PHOTOSYNTHESIS" in document.text.upper()
+
 
 class TestDocx:
     def test_headings_lists_tables_and_properties(self) -> None:
@@ -78,7 +143,7 @@ class TestDocx:
             ("paragraph", 0, "Isotopes differ in the number of neutrons."),
             ("list", 0, "carbon-12"),
             ("list", 0, "carbon-14"),
-            ("table", 0, "element | symbol\nradium | Ra"),
+            ("table", 0, "| element | symbol |\n| --- | --- |\n| radium | Ra |"),
             ("heading", 1, "Bonds"),
             ("paragraph", 0, "A covalent bond shares electrons."),
         ]
@@ -109,8 +174,91 @@ class TestDocx:
         assert code_of(buffer.getvalue(), "docx") == "no_text"
 
     def test_a_bomb_is_not_unpacked(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("little_monster.pipelines.stages.docx.MAX_UNPACKED_BYTES", 1000)
+        monkeypatch.setattr("little_monster.pipelines.stages.archives.MAX_UNPACKED_BYTES", 1000)
         assert code_of(documents.docx_file(), "docx") == "docx_too_large"
+
+    def test_what_is_lost_is_told(self) -> None:
+        report = parse(documents.docx_file(), "docx").report
+        assert (report.tables, report.figures, report.formulas) == (Tally(1, 1), Tally(), Tally())
+        report = parse(documents.docx_with_a_picture_and_a_formula(), "docx").report
+        assert (report.figures, report.formulas) == (Tally(1, 0), Tally(1, 0))
+
+
+class TestPptx:
+    def test_slides_tables_notes_and_properties(self) -> None:
+        document = parse(documents.pptx_file(), "pptx")
+        assert (document.title, document.author, document.date) == ("Volcanoes", "K. Krafft", "2023-02-01")
+        assert (document.page_count, document.textless_pages) == (3, (3,))
+        assert [page.number for page in document.pages] == [1, 2]
+        assert ("heading", 1, "Eruptions") in blocks(document)
+        assert ("table", 0, "| volcano | year |\n| --- | --- |\n| Etna | 2021 |") in blocks(document)
+        assert "Remember to show the film" in document.text
+        assert document.report.needs_ocr == (3,)
+        assert (document.report.figures, document.report.tables) == (Tally(1, 0), Tally(1, 1))
+
+    @pytest.mark.parametrize(
+        ("content", "code"),
+        [
+            (b"", "empty_file"),
+            (b"this is no zip", "pptx_damaged"),
+            (documents.docx_file(), "pptx_damaged"),
+            (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(512), "pptx_encrypted"),
+        ],
+    )
+    def test_bad_files(self, content: bytes, code: str) -> None:
+        assert code_of(content, "pptx") == code
+
+
+class TestEpub:
+    def test_the_spine_is_the_order(self) -> None:
+        document = parse(documents.epub_file(), "epub")
+        assert (document.title, document.author, document.date) == ("The sea", "R. Carson", "2001-03-04")
+        assert blocks(document) == [
+            ("heading", 1, "Whales"),
+            ("paragraph", 0, "A whale breathes air."),
+            ("heading", 1, "Seals"),
+            ("paragraph", 0, "A seal hunts fish."),
+        ]
+
+    def test_a_protected_book(self) -> None:
+        book = {"META-INF/container.xml": "<container/>", "META-INF/rights.xml": "<rights/>"}
+        assert code_of(documents.zip_of(book), "epub") == "epub_encrypted"
+
+    @pytest.mark.parametrize("content", [b"no zip", documents.docx_file(), documents.zip_of({"a": "b"})])
+    def test_bad_files(self, content: bytes) -> None:
+        assert code_of(content, "epub") == "epub_damaged"
+
+
+class TestHtml:
+    def test_structure_and_properties(self) -> None:
+        document = parse(documents.HTML.encode(), "html")
+        assert (document.title, document.author, document.date) == ("Rivers", "A. Humboldt", "2024-05-06")
+        assert blocks(document)[:4] == [
+            ("heading", 1, "Rivers"),
+            ("paragraph", 0, "A river flows to the sea."),
+            ("heading", 2, "Deltas"),
+            ("paragraph", 0, "A delta has many arms."),
+        ]
+        assert ("table", 0, "| river | km |\n| --- | --- |\n| Nile | 6650 |") in blocks(document)
+        assert [block[2] for block in blocks(document) if block[0] == "list"] == ["Nile", "Danube"]
+
+    def test_what_is_for_programs_is_no_text(self) -> None:
+        text = parse(documents.HTML.encode(), "html").text
+        for hidden in ("alert", "more()", "color", "never shown"):
+            assert hidden not in text
+
+    def test_a_figure_is_kept_by_what_is_said_in_its_place(self) -> None:
+        document = parse(documents.HTML.encode(), "html")
+        assert (document.report.figures, document.report.tables) == (Tally(1, 1), Tally(1, 1))
+        assert "A map of the Nile" in document.text
+
+    @pytest.mark.parametrize("encoding", ["utf-8", "windows-1252", "iso-8859-2"])
+    def test_a_page_names_its_encoding(self, encoding: str) -> None:
+        page = f'<html><head><meta charset="{encoding}"></head><body><p>Größe und Länge</p></body></html>'
+        assert parse(page.encode(encoding), "html").text == "Größe und Länge"
+
+    def test_without_text(self) -> None:
+        assert code_of(b"<html><script>1</script></html>", "html") == "no_text"
 
 
 class TestMarkdown:
@@ -125,7 +273,7 @@ class TestMarkdown:
             ("list", 0, "split the list"),
             ("list", 0, "sort both halves"),
             ("code", 0, "def merge(left, right):\n    # not a heading\n    return sorted(left + right)"),
-            ("table", 0, "case | cost\nbest | n log n"),
+            ("table", 0, "| case | cost |\n| --- | --- |\n| best | n log n |"),
             ("heading", 1, "Searching"),
             ("paragraph", 0, "Binary search halves the list in each step."),
         ]

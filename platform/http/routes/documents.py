@@ -1,4 +1,4 @@
-"""Documents: upload, list, read, change, search, delete."""
+"""Documents: upload, list, read, change, search, read anew, delete."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -16,6 +16,7 @@ from little_monster.platform.errors import (
     PreconditionFailed,
     TooLarge,
     Unauthenticated,
+    Unavailable,
     UnsupportedFile,
 )
 from little_monster.platform.http.dependencies import CurrentUser, Idempotent, ResourcesDep
@@ -31,16 +32,18 @@ from little_monster.platform.http.pagination import (
     nothing_to_be_relevant_to,
     position_of,
 )
+from little_monster.platform.http.routes.jobs import EVENT_STREAM, EVENTS, job_events
 from little_monster.platform.http.schemas.documents import (
     ChunkView,
     DocumentChange,
     DocumentView,
-    PassageView,
     Search,
     SearchResults,
     UploadView,
 )
+from little_monster.platform.http.schemas.jobs import JobView
 from little_monster.platform.http.schemas.texts import Words
+from little_monster.platform.http.streaming import StreamResponse
 from little_monster.platform.http.uploads import FORM_SCHEMA, FormFile
 from little_monster.platform.services import documents
 
@@ -70,7 +73,9 @@ router = APIRouter(prefix="/documents", tags=["documents"], route_class=Idempote
 async def upload_document(
     request: Request, response: Response, user: CurrentUser, resources: ResourcesDep
 ) -> UploadView:
-    """Store a PDF, DOCX, Markdown or text file and queue a job that makes it searchable."""
+    """Store a file of PDF, DOCX, PPTX, EPUB, HTML, Markdown or text, and queue the job that makes it
+    searchable.
+    """
     file = FormFile(request, resources.settings.upload.max_bytes)
     upload = await documents.upload_document(resources, user.user_id, file)
     response.status_code = 202 if upload.created else 200
@@ -127,14 +132,20 @@ async def list_documents(
 @router.post(
     "/search",
     summary="Search one's own documents",
-    responses=problem_responses(Unauthenticated, NotFound, InvalidInput),
+    responses=problem_responses(Unauthenticated, NotFound, InvalidInput, Unavailable),
 )
 async def search_documents(body: Search, user: CurrentUser, resources: ResourcesDep) -> SearchResults:
-    """Find the passages that are nearest to a query in meaning, best first."""
+    """Find the passages that answer a query by their meaning and their words, best first."""
     passages = await documents.search_documents(
-        resources, user.user_id, body.query, limit=body.limit, document_ids=body.document_ids
+        resources,
+        user.user_id,
+        body.query,
+        # One more tells whether there is a next page.
+        limit=body.limit + 1,
+        document_ids=body.document_ids,
+        options=body.options(),
     )
-    return SearchResults(items=[PassageView.of(passage) for passage in passages])
+    return SearchResults.of(passages, body)
 
 
 @router.get(
@@ -192,6 +203,62 @@ async def list_chunks(
         resources.database, user.user_id, document_id, limit=page.fetch, after=page.after_index
     )
     return listing(request, response, page, rows, view=ChunkView.of, position=_index)
+
+
+@router.get(
+    "/{document_id}/chunks/{chunk_id}",
+    summary="Show a passage",
+    responses={**NOT_MODIFIED, **problem_responses(Unauthenticated, NotFound, InvalidInput)},
+)
+async def get_chunk(
+    document_id: UUID,
+    chunk_id: UUID,
+    request: Request,
+    response: Response,
+    user: CurrentUser,
+    resources: ResourcesDep,
+) -> ChunkView:
+    """Show a passage of a document, as a citation names it, and where its lines stand on their pages."""
+    chunk = await documents.get_chunk(resources.database, user.user_id, document_id, chunk_id)
+    show(request, response, tag_of(chunk.created_at))
+    return ChunkView.of(chunk)
+
+
+@router.post(
+    "/{document_id}/reprocess",
+    status_code=202,
+    summary="Read a document anew",
+    dependencies=[Idempotent],
+    responses={
+        202: {
+            "description": "The job will read it.",
+            "headers": {"Location": {"schema": {"type": "string"}}},
+        },
+        **problem_responses(Unauthenticated, NotFound, InvalidInput),
+    },
+)
+async def reprocess_document(
+    document_id: UUID, response: Response, user: CurrentUser, resources: ResourcesDep
+) -> JobView:
+    """Queue a job that reads the stored file again, as after a failure or for a better reader. While one is
+    under way, it is shown again; until it is done, what was read before is still found."""
+    job = await documents.reprocess_document(resources.database, user.user_id, document_id)
+    response.headers["Location"] = link("jobs", job.id).href
+    return JobView.of(job)
+
+
+@router.get(
+    "/{document_id}/events",
+    status_code=200,
+    summary="Follow the newest job of a document",
+    description=f"The newest job that reads this document. {EVENTS}",
+    response_class=StreamResponse,
+    responses={**EVENT_STREAM, **problem_responses(Unauthenticated, NotFound, InvalidInput)},
+)
+async def follow_document(document_id: UUID, user: CurrentUser, resources: ResourcesDep) -> StreamResponse:
+    """Stream how far the newest job of a document is."""
+    job = await documents.newest_job(resources.database, user.user_id, document_id)
+    return job_events(user, resources, job.id)
 
 
 @router.delete(

@@ -16,6 +16,8 @@ from little_monster.platform.http.exception_handlers import problem_responses
 from little_monster.platform.http.pagination import Listing, PageDep, listing
 from little_monster.platform.http.schemas.jobs import JobView
 from little_monster.platform.http.streaming import StreamResponse, encode_event, encode_retry
+from little_monster.platform.resources import Resources
+from little_monster.platform.security import Principal
 from little_monster.platform.services import jobs
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
@@ -32,7 +34,7 @@ _LAST_EVENTS: Final = {
     JobStatus.FAILED: "failed",
     JobStatus.CANCELLED: "cancelled",
 }
-_EVENT_SCHEMA: Final = {
+_EVENT_SCHEMA: Final[dict[str, Any]] = {
     "title": "One event of a job",
     "type": "object",
     "required": ["id", "event", "data"],
@@ -42,6 +44,13 @@ _EVENT_SCHEMA: Final = {
         "data": {"type": "string", "contentMediaType": "application/json"},
     },
 }
+EVENT_STREAM: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "What happens to the job, as it happens.",
+        "content": {"text/event-stream": {"schema": _EVENT_SCHEMA}},
+    }
+}
+"""The OpenAPI `responses` of what `job_events` answers."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -82,18 +91,11 @@ async def get_job(
     summary="Follow a job",
     description=EVENTS,
     response_class=StreamResponse,
-    responses={
-        200: {
-            "description": "What happens to the job, as it happens.",
-            "content": {"text/event-stream": {"schema": _EVENT_SCHEMA}},
-        },
-        **problem_responses(Unauthenticated, NotFound, InvalidInput),
-    },
+    responses={**EVENT_STREAM, **problem_responses(Unauthenticated, NotFound, InvalidInput)},
 )
 async def follow_job(job_id: UUID, user: CurrentUser, resources: ResourcesDep) -> StreamResponse:
     """Stream how far a job is; errors before the first event are ordinary problems."""
-    frames = _frames(jobs.follow_job(resources, user, job_id))
-    return StreamResponse(frames, heartbeat_s=resources.settings.api.heartbeat_s)
+    return job_events(user, resources, job_id)
 
 
 @router.post(
@@ -105,6 +107,12 @@ async def cancel_job(job_id: UUID, user: CurrentUser, resources: ResourcesDep) -
     """Cancel a job that waits or runs; its worker stops at once. One that is cancelled already is shown as it
     is, one that ended otherwise is a conflict."""
     return JobView.of(await jobs.cancel_job(resources, user, job_id))
+
+
+def job_events(user: Principal, resources: Resources, job_id: UUID) -> StreamResponse:
+    """Return the answer that follows a job."""
+    frames = _frames(jobs.follow_job(resources, user, job_id))
+    return StreamResponse(frames, heartbeat_s=resources.settings.api.heartbeat_s)
 
 
 async def _frames(followed: AsyncGenerator[Job, None]) -> AsyncGenerator[bytes, None]:

@@ -1,14 +1,17 @@
 """Documents, their passages, and what a search finds."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from little_monster.db.models.document_chunks import DocumentChunk
 from little_monster.db.models.user_documents import EmbeddingStatus, FileType, Subject, UserDocument
-from little_monster.platform.engines.protocols import Passage
+from little_monster.db.vectors.hybrid import DEPTH
+from little_monster.db.vectors.index import SearchFilter
+from little_monster.platform.engines.protocols import Passage, SearchOptions
 from little_monster.platform.http.links import Links, link
 from little_monster.platform.http.schemas.jobs import JobView
 from little_monster.platform.http.schemas.texts import Body, Changes, optional, without_nul
@@ -17,11 +20,20 @@ from little_monster.platform.services.documents import Upload
 MAX_TITLE_CHARS = 300
 MAX_QUERY_CHARS = 2_000
 MAX_SEARCH_LIMIT = 50
+MAX_SEARCH_DEPTH = DEPTH
 MAX_DOCUMENT_IDS = 100
+MAX_HEADINGS = 20
 
 Query = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_QUERY_CHARS),
+    AfterValidator(without_nul),
+]
+
+
+Heading = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TITLE_CHARS),
     AfterValidator(without_nul),
 ]
 
@@ -38,6 +50,29 @@ class DocumentFailure(BaseModel):
 
     code: str = Field(description="For programs; does not change.", examples=["pdf_encrypted"])
     reason: str = Field(description="For people.")
+
+
+class TallyView(BaseModel):
+    """How many there were, and how many of them are in the text."""
+
+    seen: int
+    kept: int
+
+
+class LossView(BaseModel):
+    """What a document had and what is left of it: tables as tables, formulas with all of their signs, figures
+    by what is said in their place.
+    """
+
+    pages: TallyView
+    tables: TallyView
+    figures: TallyView
+    formulas: TallyView
+    needs_ocr: list[int] = Field(
+        description="Pages that show something and have no text: their text must be recognised (OCR) first.",
+        examples=[[3, 17]],
+    )
+    recognised: list[int] = Field(description="Pages whose text was recognised, and may have errors.")
 
 
 class DocumentView(BaseModel):
@@ -57,7 +92,10 @@ class DocumentView(BaseModel):
     chunk_count: int = Field(description="Passages that were made of it.")
     metadata: dict[str, Any] = Field(
         description="What reading it told: its own title and author, its size, the embedding model.",
-        examples=[{"title": "Cells", "author": "Ada", "characters": 54321}],
+        examples=[{"title": "Cells", "author": "Ada", "date": "2024-05-06", "characters": 54321}],
+    )
+    report: LossView | None = Field(
+        description="What reading the document saw and kept; null where it was not read yet."
     )
     error: DocumentFailure | None
     created_at: datetime
@@ -77,13 +115,11 @@ class DocumentView(BaseModel):
             pages=document.page_count,
             chunk_count=document.chunk_count,
             metadata=document.metadata_,
+            report=LossView(**document.report) if document.report else None,
             error=_failure_of(document),
             created_at=document.created_at,
             updated_at=document.updated_at,
-            links={
-                "self": link("documents", document.id),
-                "chunks": link("documents", document.id, "chunks"),
-            },
+            links=_links_of(document),
         )
 
 
@@ -106,8 +142,11 @@ class DocumentChange(Changes):
 class UploadView(BaseModel):
     """A stored document and the job that reads it; no job is left of one that was read long ago."""
 
+    model_config = ConfigDict(populate_by_name=True)
+
     document: DocumentView
     job: JobView | None
+    links: Links = Field(alias="_links")
 
     @classmethod
     def of(cls, upload: Upload) -> "UploadView":
@@ -115,11 +154,35 @@ class UploadView(BaseModel):
         return cls(
             document=DocumentView.of(upload.document),
             job=JobView.of(upload.job) if upload.job is not None else None,
+            links={
+                "document": link("documents", upload.document.id),
+                "events": link("documents", upload.document.id, "events"),
+            },
         )
+
+
+class BoxView(BaseModel):
+    """A line of a passage on its page: characters of the document's extracted text, and where they stand, in
+    points (1/72 inch) from the lower left corner of the page."""
+
+    page: int
+    start: int
+    end: int
+    left: float
+    bottom: float
+    right: float
+    top: float
+
+    @classmethod
+    def of(cls, box: Sequence[Any]) -> "BoxView":
+        """Show a box as its row has it."""
+        return cls(**dict(zip(cls.model_fields, box, strict=True)))
 
 
 class ChunkView(BaseModel):
     """A passage of a document. `start` and `end` are characters of the document's extracted text."""
+
+    model_config = ConfigDict(populate_by_name=True)
 
     id: UUID
     index: int = Field(description="Its place in the document, from 0.")
@@ -130,6 +193,8 @@ class ChunkView(BaseModel):
     end: int
     headings: list[str]
     token_count: int
+    boxes: list[BoxView] = Field(description="Where its lines stand; empty where there are no pages.")
+    links: Links = Field(alias="_links")
 
     @classmethod
     def of(cls, chunk: DocumentChunk) -> "ChunkView":
@@ -144,14 +209,41 @@ class ChunkView(BaseModel):
             end=chunk.end_offset,
             headings=chunk.headings,
             token_count=chunk.token_count,
+            boxes=[BoxView.of(box) for box in chunk.boxes],
+            links=_links_of_chunk(chunk),
         )
+
+
+class SearchFilters(Body):
+    """Which passages are searched: those that fit each of what is given."""
+
+    subjects: list[Subject] = Field([], max_length=len(Subject), description="Of one of these subjects.")
+    file_types: list[FileType] = Field(
+        [], max_length=len(FileType), description="Of one of these kinds of file."
+    )
+    headings: list[Heading] = Field(
+        [],
+        max_length=MAX_HEADINGS,
+        description="Under one of these headings, at whatever level; case and spaces do not matter.",
+    )
+    created_from: AwareDatetime | None = Field(None, description="Uploaded then or later.")
+    created_before: AwareDatetime | None = Field(None, description="Uploaded earlier.")
 
 
 class Search(Body):
     """What to search for."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"query": "What do mitochondria produce?", "limit": 5}]}
+        json_schema_extra={
+            "examples": [
+                {"query": "What do mitochondria produce?", "limit": 5},
+                {
+                    "query": "energy of cells",
+                    "per_document": 1,
+                    "filters": {"subjects": ["biology"], "headings": ["Respiration"]},
+                },
+            ]
+        }
     )
 
     query: Query
@@ -159,6 +251,41 @@ class Search(Body):
     document_ids: list[UUID] = Field(
         [], max_length=MAX_DOCUMENT_IDS, description="Search only these documents; empty: all."
     )
+    filters: SearchFilters = SearchFilters()
+    per_document: int | None = Field(
+        None, ge=1, le=MAX_SEARCH_LIMIT, description="Most passages of one document; null: any number."
+    )
+    offset: int = Field(
+        0,
+        ge=0,
+        lt=MAX_SEARCH_DEPTH,
+        description=f"Passages to pass over, as `next_offset` says; {MAX_SEARCH_DEPTH} are found at most.",
+    )
+
+    def options(self) -> SearchOptions:
+        """Return what the search service is asked besides the query."""
+        filters = self.filters
+        where = SearchFilter(
+            subjects=tuple(filters.subjects),
+            file_types=tuple(filters.file_types),
+            headings=tuple(filters.headings),
+            created_from=filters.created_from,
+            created_before=filters.created_before,
+        )
+        return SearchOptions(where, self.offset, self.per_document)
+
+
+class SpanView(BaseModel):
+    """Characters of the passage's `content`."""
+
+    start: int
+    end: int
+
+
+class QuoteView(SpanView):
+    """The sentence of a passage that answers best."""
+
+    text: str
 
 
 class PassageView(BaseModel):
@@ -170,12 +297,18 @@ class PassageView(BaseModel):
     document_id: UUID
     title: str = Field(description="Title of the document.")
     content: str
-    score: float = Field(description="Likeness to the query; higher is better.")
+    score: float = Field(
+        description="0 to 1, higher is better; it compares passages of one search, not of two."
+    )
     page: int | None
     page_end: int | None
     start: int
     end: int
     headings: list[str]
+    highlights: list[SpanView] = Field(description="The query's words, in whatever form.")
+    quote: QuoteView | None = Field(
+        description="The sentence with most of the query's words; null: it has none of them."
+    )
     links: Links = Field(alias="_links")
 
     @classmethod
@@ -192,6 +325,8 @@ class PassageView(BaseModel):
             start=passage.start,
             end=passage.end,
             headings=list(passage.headings),
+            highlights=[SpanView(start=start, end=end) for start, end in passage.matches],
+            quote=_quote_of(passage),
             links={"document": link("documents", passage.document_id)},
         )
 
@@ -200,6 +335,44 @@ class SearchResults(BaseModel):
     """What was found, best first."""
 
     items: list[PassageView]
+    next_offset: int | None = Field(
+        description="Pass it as `offset`, with the same query, to get the next page; null: there is none."
+    )
+
+    @classmethod
+    def of(cls, passages: Sequence[Passage], search: Search) -> "SearchResults":
+        """Show a page of what was found, given one passage more than it shows where there are more."""
+        end = search.offset + search.limit
+        more = len(passages) > search.limit and end < MAX_SEARCH_DEPTH
+        return cls(
+            items=[PassageView.of(passage) for passage in passages[: search.limit]],
+            next_offset=end if more else None,
+        )
+
+
+def _quote_of(passage: Passage) -> QuoteView | None:
+    if passage.quote is None:
+        return None
+    start, end = passage.quote
+    return QuoteView(start=start, end=end, text=passage.content[start:end])
+
+
+def _links_of(document: UserDocument) -> Links:
+    names = ("chunks", "download", "events", "reprocess")
+    links = {name: link("documents", document.id, name) for name in names}
+    if document.file_type is FileType.PDF:
+        links["first_page"] = link("documents", document.id, "pages", 1, "image")
+    return {"self": link("documents", document.id), **links}
+
+
+def _links_of_chunk(chunk: DocumentChunk) -> Links:
+    document = link("documents", chunk.document_id)
+    links = {"self": link("documents", chunk.document_id, "chunks", chunk.id), "document": document}
+    if chunk.boxes:
+        # The page that it begins on, with its lines marked.
+        page = ("documents", chunk.document_id, "pages", chunk.boxes[0][0], "image")
+        links["image"] = link(*page, chunk_id=chunk.id)
+    return links
 
 
 def _failure_of(document: UserDocument) -> DocumentFailure | None:

@@ -36,9 +36,11 @@ from little_monster.db.session import Database
 from little_monster.pipelines import export
 from little_monster.pipelines.export import ExportParts
 from little_monster.pipelines.leases import Lease
+from little_monster.pipelines.reconcile import ReconcileParts, reconcile
 from little_monster.platform.errors import NotFound, Unavailable
 from little_monster.platform.resources import Resources
 from little_monster.platform.services.exports import EXPORT, delete_expired, key_of
+from tests.fixtures.shelves import EmptyShelf
 from tests.fixtures.videos import draft, show
 from tests.fixtures.watch import PASSWORD
 
@@ -534,4 +536,6 @@ async def test_the_account_takes_its_file_with_it(desk: Desk, account: Any) -> N
     body = {"password": "correct horse battery"}
     response = await desk.client.request("DELETE", "/api/v1/users/me", json=body, headers=account.headers)
     assert response.status_code == 204, response.text
+    shelf: Any = EmptyShelf()
+    assert await reconcile(ReconcileParts(desk.resources.database, desk.resources.storage, shelf))
     assert not await asyncio.wait_for(desk.exists(account, job["id"]), 5)

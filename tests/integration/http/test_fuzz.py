@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -63,6 +64,7 @@ REFUSED = {
     "/api/v1/users/{user_id}/export/{export_id}",
     "/api/v1/planner/calendar/{token}.ics",
 }
+PDF = (Path(__file__).parents[3] / "configs/samples/biology-photosynthesis.pdf").read_bytes()
 EVENT = {"title": "Exam", "start_date": "2026-10-19T09:15:00Z"}
 
 
@@ -101,7 +103,7 @@ async def _visit(client: httpx.AsyncClient, postgres: Any) -> Visitor:
         assert response.status_code < 300, response.text
         return response.json()
 
-    added = await make("/documents/upload", files={"file": ("a.txt", uuid4().hex.encode())})
+    added = await make("/documents/upload", files={"file": ("a.pdf", PDF + uuid4().hex.encode())})
     video = await make("/videos", json={"title": "Cells", "topic": "Walls", "subject": "biology"})
     named = {"video_id": video["id"]}
     comment = await make("/comments", json={**named, "text": "Clear."})
@@ -111,6 +113,8 @@ async def _visit(client: httpx.AsyncClient, postgres: Any) -> Visitor:
     ids = {
         "user_id": user_id,
         "document_id": added["document"]["id"],
+        "chunk_id": await _read(postgres, user_id, added["document"]["id"]),
+        "page": "1",
         "job_id": added["job"]["id"],
         "export_id": (await make("/users/me/export"))["id"],
         "conversation_id": (await make("/chat/conversations", json={}))["id"],
@@ -135,6 +139,19 @@ async def _notify(postgres: Any, user_id: str) -> str:
     await owner.execute(insert, notification_id, user_id)
     await owner.close()
     return str(notification_id)
+
+
+async def _read(postgres: Any, user_id: str, document_id: str) -> str:
+    """Give a document a passage, as a worker would."""
+    owner = await asyncpg.connect(postgres.owner_url)
+    insert = (
+        "INSERT INTO document_chunks (id, user_id, document_id, chunk_index, content, content_hash,"
+        " token_count, start_offset, end_offset, boxes) VALUES ($1, $2, $3, 0, 'Cells.', '0', 2, 0, 6, $4)"
+    )
+    chunk_id = uuid4()
+    await owner.execute(insert, chunk_id, user_id, document_id, "[[1, 0, 6, 73, 700, 200, 714]]")
+    await owner.close()
+    return str(chunk_id)
 
 
 @schema.exclude(path=OPERATIONAL).parametrize()

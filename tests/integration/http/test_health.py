@@ -16,12 +16,12 @@ PARTS = {"database", "redis", "storage", "index", "embedding", "moderation", "ch
 
 
 class _Broken(FakeEmbedder):
-    async def describe(self) -> EmbedderInfo:
+    async def describe(self, source: str = "") -> EmbedderInfo:
         raise Unavailable("The embedding model is loading.")
 
 
 class _Stuck(FakeEmbedder):
-    async def describe(self) -> EmbedderInfo:
+    async def describe(self, source: str = "") -> EmbedderInfo:
         await asyncio.sleep(60)
         return self.info
 

@@ -8,6 +8,7 @@ thing is answered exactly as one that was never there, and so is what only moder
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -19,7 +20,8 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.routing import Route
 
-from little_monster.db.repositories import external_identities, notifications
+from little_monster.db.repositories import document_chunks, external_identities, notifications
+from little_monster.db.repositories.document_chunks import NewChunk
 from little_monster.platform.security import Principal
 from tests.fixtures.watch import PASSWORD
 
@@ -76,6 +78,7 @@ EVENT, FEED = "/api/v1/planner/events/{event_id}", "/api/v1/planner/feeds/{feed_
 NOTIFICATION = "/api/v1/notifications/{notification_id}"
 NEW_VIDEO = {"title": "Cells", "topic": "Walls", "subject": "biology"}
 NEW_EVENT = {"title": "Exam", "start_date": "2026-10-19T09:15:00Z"}
+PDF = (Path(__file__).parents[3] / "configs/samples/biology-photosynthesis.pdf").read_bytes()
 CALENDAR = b"BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:test\r\nEND:VCALENDAR\r\n"
 
 ROWS = (
@@ -130,6 +133,11 @@ ROWS = (
     private("PATCH", DOCUMENT, body={"title": "Eve's"}),
     private("DELETE", DOCUMENT),
     private("GET", f"{DOCUMENT}/chunks"),
+    private("GET", f"{DOCUMENT}/chunks/{{chunk_id}}"),
+    private("POST", f"{DOCUMENT}/reprocess"),
+    private("GET", f"{DOCUMENT}/events"),
+    private("GET", f"{DOCUMENT}/download"),
+    private("GET", f"{DOCUMENT}/pages/{{page}}/image"),
     Row("GET", "/api/v1/jobs", lists=True),
     private("GET", "/api/v1/jobs/{job_id}"),
     private("GET", "/api/v1/jobs/{job_id}/events"),
@@ -176,6 +184,9 @@ ROWS = (
     Row("GET", "/api/v1/admin/users", other=403, moderator=403),
     Row("GET", "/api/v1/admin/users/{user_id}", other=403, moderator=403),
     Row("PATCH", "/api/v1/admin/users/{user_id}", other=403, moderator=403, body={"role": "admin"}),
+    Row("GET", "/api/v1/admin/index/collections", other=403, moderator=403),
+    Row("POST", "/api/v1/admin/index/changes", other=403, moderator=403, body={"action": "rebuild"}),
+    Row("POST", "/api/v1/admin/index/verifications", other=403, moderator=403, body={"repair": True}),
     Row("GET", "/v1/models"),
     Row("GET", "/v1/models/{model:path}"),
     Row(
@@ -231,7 +242,7 @@ async def world(app: FastAPI, postgres: Any, client_of: Callable[..., httpx.Asyn
     async with client_of(app) as client:
         ada, eve, moderator, gone = [await _register(client) for _ in range(4)]
         ada_headers = _bearer(ada["tokens"]["access_token"])
-        files = {"file": ("a.txt", uuid4().hex.encode())}
+        files = {"file": ("a.pdf", PDF + uuid4().hex.encode())}
         added = (await client.post("/api/v1/documents/upload", files=files, headers=ada_headers)).json()
         begun = (await client.post("/api/v1/chat/conversations", json={}, headers=ada_headers)).json()
         content = await _content(client, ada_headers)
@@ -248,6 +259,7 @@ async def world(app: FastAPI, postgres: Any, client_of: Callable[..., httpx.Asyn
         assert ended.status_code == 204, ended.text
     await _promote(postgres, moderator["user"]["id"])
     told = await _tell(app, UUID(ada["user"]["id"]))
+    chunk = await _read(app, UUID(ada["user"]["id"]), UUID(added["document"]["id"]))
     identity = await _link(app, UUID(ada["user"]["id"]))
     tokens = app.state.resources.tokens
     past = datetime.now(UTC) - timedelta(minutes=15, seconds=1)
@@ -255,6 +267,7 @@ async def world(app: FastAPI, postgres: Any, client_of: Callable[..., httpx.Asyn
         ids={
             "user_id": ada["user"]["id"],
             "document_id": added["document"]["id"],
+            "chunk_id": chunk,
             "job_id": added["job"]["id"],
             "export_id": export["id"],
             "conversation_id": begun["id"],
@@ -305,6 +318,14 @@ async def _tell(app: FastAPI, user_id: UUID) -> str:
     return str(row.id)
 
 
+async def _read(app: FastAPI, user_id: UUID, document_id: UUID) -> str:
+    """Give a document a passage, as a worker would."""
+    chunk = NewChunk(uuid4(), 0, "Cells.", "0" * 64, 2, 0, 6)
+    async with app.state.resources.database.session(user_id) as session:
+        await document_chunks.replace_all(session, user_id=user_id, document_id=document_id, chunks=[chunk])
+    return str(chunk.id)
+
+
 async def _link(app: FastAPI, user_id: UUID) -> str:
     issuer = "https://accounts.example.com"
     async with app.state.resources.database.session(user_id) as session:
@@ -337,7 +358,7 @@ Ask = Callable[..., Awaitable[httpx.Response]]
 @pytest.fixture
 def ask(client: httpx.AsyncClient) -> Ask:
     async def send(row: Row, ids: dict[str, str], headers: dict[str, str]) -> httpx.Response:
-        path = row.path.replace(":path", "").format(**{"model": "tiny", **ids})
+        path = row.path.replace(":path", "").format(**{"model": "tiny", "page": 1, **ids})
         return await client.request(
             row.method,
             path,

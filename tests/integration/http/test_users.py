@@ -15,15 +15,15 @@ from redis.asyncio import Redis
 
 from little_monster.db.base import Base
 from little_monster.db.models.chat_messages import MessageRole
-from little_monster.db.repositories import chat_messages, jobs, users
+from little_monster.db.repositories import chat_messages, users
 from little_monster.db.session import Database
 from little_monster.db.vectors.edge import EdgeIndex
 from little_monster.db.vectors.index import Point
 from little_monster.platform.engines.fakes import DIMENSION, FakeEmbedder
-from little_monster.platform.errors import Unavailable
 from little_monster.platform.services.preferences import MAX_BYTES
 from little_monster.platform.settings import Settings
 from tests.fixtures.library import Library
+from tests.fixtures.shelves import make_changes
 from tests.fixtures.watch import NAME, PASSWORD
 
 USERS, ME = "/api/v1/users", "/api/v1/users/me"
@@ -236,8 +236,8 @@ async def test_stats_know_what_one_makes_of_videos_and_the_planner(
     assert [(await stats())[name] for name in names] == [1, 1, 1, 1]
 
 
-# What is to be read after the account is gone.
-KEPT = {"audit_events"}
+# What is to be read after the account is gone, and what says for seconds that the rest of it has to go.
+KEPT = {"audit_events", "index_outbox"}
 
 
 async def _rows_of(postgres: Any, owner: UUID) -> dict[str, int]:
@@ -288,6 +288,7 @@ async def test_deleting_leaves_nothing(
         await app.state.resources.storage.put(f"{owner}/{uuid4()}/original", _chunks(b"orphan"))
         await shelf.index.upsert([Point(uuid4(), owner, uuid4(), [1.0] * DIMENSION)])
         assert (await end(client, ada)).status_code == 204
+        await make_changes(app, shelf.index)
         assert set((await _rows_of(postgres, owner)).values()) == {0}
         assert await _rows_of(postgres, other) == before
         assert (await _trail_of(postgres, owner))[-1] == "account_deleted"
@@ -365,69 +366,6 @@ async def test_passwords_cannot_be_tried_without_end(client: httpx.AsyncClient, 
     assert answers == [403] * 10 + [429]
 
 
-@pytest.mark.parametrize("part", ["index", "storage", "database"])
-async def test_a_deletion_that_broke_off_can_be_repeated(
-    library: tuple[FastAPI, Library],
-    client_of: Callable[..., httpx.AsyncClient],
-    account: Any,
-    postgres: Any,
-    monkeypatch: pytest.MonkeyPatch,
-    part: str,
-) -> None:
-    app, shelf = library
-    resources = app.state.resources
-    target, name = {
-        "index": (resources.index, "delete_document"),
-        "storage": (resources.storage, "delete"),
-        "database": (resources.storage, "delete_prefix"),
-    }[part]
-    async with client_of(app) as client:
-        owner = await _fill(client, account, shelf)
-        with monkeypatch.context() as broken:
-            broken.setattr(target, name, _fail)
-            assert (await end(client, account)).status_code == 503
-        profile = await client.get(ME, headers=account.headers)
-        assert profile.status_code == 200
-        for document in (await client.get("/api/v1/documents", headers=account.headers)).json()["items"]:
-            assert (await client.get(document["_links"]["self"]["href"], headers=account.headers)).is_success
-        assert (await end(client, account)).status_code == 204
-    assert set((await _rows_of(postgres, owner)).values()) == {0}
-    assert (await shelf.index.count(owner), _files_of(app, owner)) == (0, [])
-
-
-async def _fail(*_args: Any) -> None:
-    raise Unavailable("It does not answer.")
-
-
-async def test_what_is_uploaded_during_the_deletion_goes_too(
-    library: tuple[FastAPI, Library],
-    client_of: Callable[..., httpx.AsyncClient],
-    account: Any,
-    postgres: Any,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    app, shelf = library
-    resources = app.state.resources
-    delete_prefix, late = resources.storage.delete_prefix, 0
-
-    async def delete_and_upload(prefix: str) -> None:
-        nonlocal late
-        await delete_prefix(prefix)
-        late += 1
-        if late <= 2:
-            files = {"file": ("late.txt", f"Late {late}".encode())}
-            sent = await client.post("/api/v1/documents/upload", files=files, headers=account.headers)
-            assert sent.status_code == 202
-
-    monkeypatch.setattr(resources.storage, "delete_prefix", delete_and_upload)
-    async with client_of(app) as client:
-        owner = await _fill(client, account, shelf)
-        assert (await end(client, account)).status_code == 204
-    assert late == 3
-    assert set((await _rows_of(postgres, owner)).values()) == {0}
-    assert _files_of(app, owner) == []
-
-
 async def test_nothing_is_added_between_the_last_look_and_the_end(
     library: tuple[FastAPI, Library],
     client_of: Callable[..., httpx.AsyncClient],
@@ -450,6 +388,7 @@ async def test_nothing_is_added_between_the_last_look_and_the_end(
         owner = await _fill(client, account, shelf)
         assert (await end(client, account)).status_code == 204
         assert [(await sent).status_code for sent in uploads] == [401]
+    await make_changes(app, shelf.index)
     assert set((await _rows_of(postgres, owner)).values()) == {0}
     assert _files_of(app, owner) == []
 
@@ -473,28 +412,6 @@ async def test_many_uploads_at_once_with_the_deletion_leave_nothing(
         ended, *sent = await asyncio.gather(end(client, account), *(send(number) for number in range(20)))
     assert ended.status_code == 204
     assert set(sent) <= {202, 401}
+    await make_changes(app, shelf.index)
     assert set((await _rows_of(postgres, owner)).values()) == {0}
     assert _files_of(app, owner) == []
-
-
-async def test_deletion_cancels_jobs_first(
-    library: tuple[FastAPI, Library],
-    client_of: Callable[..., httpx.AsyncClient],
-    account: Any,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A worker that still writes learns from its job that it has to clean up."""
-    app, shelf = library
-    seen: list[set[str]] = []
-    delete_document = app.state.resources.index.delete_document
-
-    async def watch(owner: UUID, document_id: UUID) -> None:
-        async with shelf.database.session(owner) as session:
-            seen.append({job.status.value for job in await jobs.list(session, limit=10)})
-        await delete_document(owner, document_id)
-
-    monkeypatch.setattr(app.state.resources.index, "delete_document", watch)
-    async with client_of(app) as client:
-        await _fill(client, account, shelf)
-        assert (await end(client, account)).status_code == 204
-    assert seen[0] == {"cancelled"}

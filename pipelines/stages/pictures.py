@@ -1,0 +1,37 @@
+"""What a PDF page shows besides text."""
+
+from ctypes import byref, c_float
+from dataclasses import dataclass
+from typing import Any
+
+from pypdfium2 import raw
+
+# Smaller pictures, in points on a side, are bullets, rules and ornaments.
+_LEAST_SIDE = 36.0
+# A drawing can have hundreds of thousands of parts.
+_MOST_OBJECTS = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Whether a page shows anything at all, and how many pictures."""
+
+    anything: bool
+    figures: int
+
+
+def shown_on(page: Any) -> Shown:
+    """Look at the objects of a `pypdfium2.PdfPage`."""
+    count = raw.FPDFPage_CountObjects(page.raw)
+    figures = 0
+    for index in range(min(count, _MOST_OBJECTS)):
+        shape = raw.FPDFPage_GetObject(page.raw, index)
+        if raw.FPDFPageObj_GetType(shape) == raw.FPDF_PAGEOBJ_IMAGE and _is_large(shape):
+            figures += 1
+    return Shown(count > 0, figures)
+
+
+def _is_large(shape: Any) -> bool:
+    left, bottom, right, top = c_float(), c_float(), c_float(), c_float()
+    raw.FPDFPageObj_GetBounds(shape, byref(left), byref(bottom), byref(right), byref(top))
+    return bool(right.value - left.value >= _LEAST_SIDE and top.value - bottom.value >= _LEAST_SIDE)

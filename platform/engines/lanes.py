@@ -1,0 +1,193 @@
+"""Two ways to a model: what somebody waits for goes at once, everything else in small slices beside it."""
+
+import asyncio
+import contextlib
+import os
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy
+
+WINDOW = 128
+"""Texts of waiting calls that are put in order of length together."""
+
+_BULK_NICENESS = 10
+_MOST_PAUSE_S = 0.3
+_MEMORY = 0.8
+"""How much of the known speed stays after each slice."""
+
+
+class Encoder(Protocol):
+    """A model in this process."""
+
+    def encode(self, texts: list[str]) -> numpy.ndarray:
+        """Return float32 vectors of shape (len(texts), dimension). Blocks; several threads may call it."""
+        ...
+
+
+@dataclass(eq=False)
+class _Call:
+    encoder: Encoder
+    texts: Sequence[str]
+    answer: asyncio.Future[numpy.ndarray]
+    vectors: dict[int, numpy.ndarray] = field(default_factory=dict)
+    """By the row of the text."""
+
+
+_Place = tuple[_Call, int]
+"""A text: its call, and its row there."""
+
+
+class Lanes:
+    """Runs texts through models, urgent ones in one thread and the rest in others.
+
+    The threads of the rest have a lower priority with the operating system, work in slices, and begin none
+    while something urgent is under way: that waits for one slice at most where a model takes one call at a
+    time, and for nothing where it takes several.
+
+    Args:
+        batch_size: texts that go to a model at once, at most.
+        slice_s: seconds that a slice should take; it has one text at least.
+        bulk_threads: slices of the rest at once.
+    """
+
+    def __init__(self, *, batch_size: int = 32, slice_s: float = 0.03, bulk_threads: int = 1) -> None:
+        self._urgent = _Lane("urgent", _Slices(batch_size, slice_s))
+        self._bulk = _Lane(
+            "bulk",
+            _Slices(batch_size, slice_s),
+            threads=bulk_threads,
+            after=self._urgent,
+            niceness=_BULK_NICENESS,
+        )
+
+    async def encode(self, encoder: Encoder, texts: Sequence[str], *, urgent: bool) -> numpy.ndarray:
+        """Return float32 vectors of shape (len(texts), dimension). What is cancelled is not computed."""
+        lane = self._urgent if urgent else self._bulk
+        return await lane.encode(encoder, texts)
+
+
+class _Slices:
+    """Cuts texts to slices that take so many seconds, by how fast the ones before went."""
+
+    def __init__(self, most: int, seconds: float) -> None:
+        self._most, self._seconds = most, seconds
+        self._speed = 0.0
+        """Characters a second, as last seen; 0 before."""
+
+    def cut(self, lengths: Sequence[int]) -> int:
+        """Return how many texts of these lengths, the longest first, the next slice has."""
+        # Shorter texts are filled up to the longest.
+        fitting = int(self._speed * self._seconds / (lengths[0] or 1))
+        return max(1, min(fitting, self._most, len(lengths)))
+
+    def learn(self, lengths: Sequence[int], seconds: float) -> None:
+        """Note how long a slice took."""
+        seen = len(lengths) * max(lengths) / max(seconds, 1e-6)
+        self._speed = _MEMORY * self._speed + (1 - _MEMORY) * seen if self._speed else seen
+
+
+class _Lane:
+    def __init__(
+        self,
+        name: str,
+        slices: _Slices,
+        *,
+        threads: int = 1,
+        after: "_Lane | None" = None,
+        niceness: int = 0,
+    ) -> None:
+        self._slices, self._after, self._threads = slices, after, threads
+        self._executor = ThreadPoolExecutor(
+            threads, thread_name_prefix=f"embedding-{name}", initializer=_lower_priority, initargs=(niceness,)
+        )
+        self._calls: deque[_Call] = deque()
+        self._work: asyncio.Task[None] | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def encode(self, encoder: Encoder, texts: Sequence[str]) -> numpy.ndarray:
+        call = _Call(encoder, texts, asyncio.get_running_loop().create_future())
+        self._calls.append(call)
+        if self._work is None or self._work.done():
+            self._idle.clear()
+            self._work = asyncio.create_task(self._run())
+        return await call.answer
+
+    async def pause(self) -> None:
+        """Return when nothing is under way here, or after a while, as who waits must not wait for ever."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_MOST_PAUSE_S):
+                await self._idle.wait()
+
+    async def _run(self) -> None:
+        try:
+            while self._calls:
+                await self._run_window(list(self._next_window()))
+        finally:
+            self._idle.set()
+
+    def _next_window(self) -> Iterator[_Call]:
+        """Take calls to one model, in the order they came, as many as make a window."""
+        encoder, texts = self._calls[0].encoder, 0
+        while self._calls and self._calls[0].encoder is encoder and texts < WINDOW:
+            call = self._calls.popleft()
+            texts += len(call.texts)
+            yield call
+
+    async def _run_window(self, calls: Sequence[_Call]) -> None:
+        places = [(call, row) for call in calls for row in range(len(call.texts))]
+        places.sort(key=lambda place: len(place[0].texts[place[1]]), reverse=True)
+        with _told(calls):
+            await asyncio.gather(*(self._run_slices(places) for _ in range(self._threads)))
+            for call in calls:
+                if not call.answer.done():
+                    call.answer.set_result(numpy.stack([call.vectors[row] for row in range(len(call.texts))]))
+
+    async def _run_slices(self, places: list[_Place]) -> None:
+        """Take slices off the front until nothing is left."""
+        while places:
+            if self._after is not None:
+                await self._after.pause()
+            places[:] = [place for place in places if not place[0].answer.done()]
+            count = self._slices.cut([len(call.texts[row]) for call, row in places]) if places else 0
+            part, places[:count] = places[:count], []
+            if part:
+                await self._run_slice(part)
+
+    async def _run_slice(self, places: Sequence[_Place]) -> None:
+        texts = [call.texts[row] for call, row in places]
+        loop, encoder = asyncio.get_running_loop(), places[0][0].encoder
+        vectors, seconds = await loop.run_in_executor(self._executor, _timed, encoder, texts)
+        self._slices.learn([len(text) or 1 for text in texts], seconds)
+        for (call, row), vector in zip(places, vectors, strict=True):
+            call.vectors[row] = vector
+
+
+def _timed(encoder: Encoder, texts: list[str]) -> tuple[numpy.ndarray, float]:
+    begun = time.perf_counter()
+    return encoder.encode(texts), time.perf_counter() - begun
+
+
+@contextlib.contextmanager
+def _told(calls: Sequence[_Call]) -> Iterator[None]:
+    """Tell all callers what went wrong for one of them: they share slices."""
+    try:
+        yield
+    except Exception as error:
+        for call in calls:
+            if not call.answer.done():
+                call.answer.set_exception(error)
+
+
+def _lower_priority(niceness: int) -> None:
+    # Linux alone gives priorities to threads; elsewhere this would slow the whole process down.
+    if niceness and sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
