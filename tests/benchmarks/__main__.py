@@ -22,6 +22,7 @@ from tests.benchmarks import (
     parse,
     read_row,
     records,
+    search,
     startup,
 )
 from tests.benchmarks.machine import busy_percent, describe_machine
@@ -34,6 +35,7 @@ ORDER: tuple[Benchmark, ...] = (
     ingest.BENCHMARK,
     parse.BENCHMARK,
     embedding.BENCHMARK,
+    search.BENCHMARK,
     startup.BENCHMARK,
     memory.BENCHMARK,
     completions.BENCHMARK,
@@ -51,6 +53,7 @@ _PAGE_ORDER = (
     "ingest",
     "embedding",
     "parse",
+    "search",
 )
 
 

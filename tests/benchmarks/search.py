@@ -1,4 +1,4 @@
-"""A search among many tenants: ``python -m tests.benchmarks.search FOLDER ...``.
+"""A search among many tenants: ``python -m tests.benchmarks search``.
 
 Fills a database and Qdrant Edge with 100,000 passages of 1,000 tenants, put together from sentences of
 BEIR-form folders (corpus.jsonl, queries.jsonl); a passage's vector is the mean of its sentences'. Eight
@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import hashlib
 import json
+import os
 import random
 import statistics
 import tempfile
@@ -35,10 +36,14 @@ from little_monster.platform.engines import bm25
 from little_monster.platform.services.chat.sentences import sentence_spans
 from little_monster.platform.services.highlights import Highlighter
 from little_monster.platform.services.retrieval import search_passages
-from tests.benchmarks.figures import spread
+from tests.benchmarks.children import answer_of
+from tests.benchmarks.figures import spread, table
 from tests.benchmarks.shelf import Shelf, open_shelf
+from tests.benchmarks.suite import Benchmark, Goal, Result, Session
 
 CLIENTS, LIMIT = 8, 10
+P95_GOAL_MS, RECALL_GOAL = 50, 0.99
+DATA, OURS = "LM_BENCHMARK_DATA", Path(__file__).parents[1] / "fixtures/evaluation"
 _SENTENCES, _PER_PASSAGE, _AT_ONCE = 3_000, (3, 7), 8
 _STAGE_ROUNDS = 200
 
@@ -232,6 +237,45 @@ async def _time(
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
     with path.open(encoding="utf-8") as lines:
         yield from map(json.loads, lines)
+
+
+def measure_apart(session: Session) -> Result:
+    """Measure in a process of its own; `LM_BENCHMARK_DATA` names a folder of folders with other texts."""
+    data = os.environ.get(DATA)
+    folders = sorted(file.parent for file in Path(data).glob("*/corpus.jsonl")) if data else [OURS]
+    result: Result = answer_of(__name__, *map(str, folders), timeout_s=3600, HF_HUB_OFFLINE="1")
+    return result
+
+
+def report(result: Result) -> str:
+    """Write the section."""
+    latency, stages = result["search_ms"], result["stages_alone_ms"]
+    rows = [(name, *(f"{one[share]:.2f}" for share in ("p50", "p95"))) for name, one in stages.items()]
+    return (
+        f"{result['passages']} passages of {result['tenants']} tenants; {result['clients']} clients ask "
+        f"{result['searches']} questions, with embedding, terms, index, rows and highlights: p50 "
+        f"{latency['p50']:.1f} ms, p95 **{latency['p95']:.1f} ms**, {result['searches_per_s']:.0f} a second, "
+        f"{result['cpu_ms_per_search']:.1f} ms of CPU each without PostgreSQL's. Of the ten nearest by exact "
+        f"search in NumPy the index finds **{result['recall@10']:.4f}**.\n\n"
+        + table(("stage, alone", "p50 (ms)", "p95 (ms)"), rows)
+    )
+
+
+def goals(result: Result) -> list[Goal]:
+    """Compare latency and recall."""
+    p95, recall = result["search_ms"]["p95"], result["recall@10"]
+    return [
+        Goal(
+            f"p95 of a search at {result['clients']} clients on {result['passages']} passages",
+            f"at most {P95_GOAL_MS} ms",
+            f"{p95:.1f} ms",
+            p95 <= P95_GOAL_MS,
+        ),
+        Goal("recall@10 against exact search", f"at least {RECALL_GOAL}", f"{recall}", recall >= RECALL_GOAL),
+    ]
+
+
+BENCHMARK = Benchmark("search", "Search", measure_apart, report, goals, in_rounds=False)
 
 
 async def _main(given: argparse.Namespace) -> None:

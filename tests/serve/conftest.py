@@ -130,20 +130,37 @@ def new_client(stack: RunningStack) -> Callable[[], httpx.Client]:
     """Make a client of a new account."""
 
     def make() -> httpx.Client:
-        body = {
-            "email": f"{secrets.token_hex(6)}@example.org",
-            "password": secrets.token_urlsafe(16),
-            "display_name": "Ada Quietbird",
-        }
-        _secrets.update((body["email"], body["password"], "Quietbird"))
-        answer = httpx.post(f"{stack.url}/api/v1/auth/register", json=body, timeout=30)
-        assert answer.status_code == 201, answer.text
-        tokens = answer.json()["tokens"]
-        _secrets.update((tokens["access_token"].rpartition(".")[2], tokens["refresh_token"]))
-        headers = {"Authorization": f"Bearer {tokens['access_token']}"}
-        return httpx.Client(base_url=stack.url, headers=headers, timeout=120)
+        return _client(stack, _register(stack)[1])
 
     return make
+
+
+@pytest.fixture(scope="session")
+def admin(stack: RunningStack) -> Iterator[httpx.Client]:
+    """A client of an admin."""
+    account, _ = _register(stack)
+    promoted = stack.cli("promote", account["email"], "admin")
+    assert promoted.returncode == 0, promoted.stdout + promoted.stderr
+    # The token of before says what the account was then.
+    answer = httpx.post(f"{stack.url}/api/v1/auth/login", json=account, timeout=30)
+    with _client(stack, answer.raise_for_status().json()["tokens"]) as client:
+        yield client
+
+
+def _register(stack: RunningStack) -> tuple[dict[str, str], dict[str, str]]:
+    """Make an account; return what it logs in with, and its first tokens."""
+    account = {"email": f"{secrets.token_hex(6)}@example.org", "password": secrets.token_urlsafe(16)}
+    _secrets.update((*account.values(), "Quietbird"))
+    body = {**account, "display_name": "Ada Quietbird"}
+    answer = httpx.post(f"{stack.url}/api/v1/auth/register", json=body, timeout=30)
+    assert answer.status_code == 201, answer.text
+    return account, answer.json()["tokens"]
+
+
+def _client(stack: RunningStack, tokens: dict[str, str]) -> httpx.Client:
+    _secrets.update((tokens["access_token"].rpartition(".")[2], tokens["refresh_token"]))
+    headers = {"Authorization": f"Bearer {tokens['access_token']}"}
+    return httpx.Client(base_url=stack.url, headers=headers, timeout=120)
 
 
 @pytest.fixture(scope="module")
