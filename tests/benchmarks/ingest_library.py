@@ -26,7 +26,7 @@ from little_monster.db.seed_rows import SeedPlan
 from little_monster.deployments import handles
 from little_monster.deployments.embedding import build_embedding
 from little_monster.deployments.options import EmbeddingOptions
-from little_monster.deployments.retrieval import open_index
+from little_monster.deployments.retrieval import open_collections
 from little_monster.pipelines import ingest
 from little_monster.pipelines.ingest import IngestParts
 from little_monster.pipelines.leases import Lease
@@ -65,7 +65,8 @@ async def _measure(owner: UUID, embedder: Any, rounds: int) -> dict[str, Any]:
     settings = load_settings()
     info = await embedder.describe()
     engine = OnnxEngine(_MODEL, precision="onnx-int8", cache=exported_models(settings), threads=1)
-    index = open_index(settings, dimension=info.dimension)
+    collections = open_collections(settings)
+    index = collections.open(settings.qdrant.collection, info.dimension)
     parts = IngestParts(
         open_database(settings),
         open_storage(storage_url(settings)),
@@ -77,7 +78,7 @@ async def _measure(owner: UUID, embedder: Any, rounds: int) -> dict[str, Any]:
     try:
         return {one: await _compare(parts, owner, engine, one, rounds) for one in FORMATS}
     finally:
-        await index.close()
+        await collections.close()
         await parts.database.close()
 
 

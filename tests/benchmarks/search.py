@@ -14,6 +14,7 @@ import json
 import os
 import random
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -24,6 +25,7 @@ from typing import Any
 from uuid import UUID
 
 import numpy
+import structlog
 
 from little_monster.db.base import new_id
 from little_monster.db.models.user_documents import FileType, Subject
@@ -286,6 +288,8 @@ async def _main(given: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
+    # Standard output is the result's.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--tenants", type=int, default=1_000)
