@@ -60,10 +60,10 @@ def test_a_library_comes_in(stack: RunningStack, new_client, tmp_path: Path) -> 
         (tmp_path / name).write_bytes(content)
     with new_client() as client:
         owner = client.get("/api/v1/users/me").json()["email"]
-        first = stack.cli("ingest", str(tmp_path), "--owner", owner, timeout=400)
-        assert "2 read" in first.stdout, first.stdout + first.stderr
-        assert "unsupported_file_type" in first.stdout
-        assert first.returncode == 1, "a file that cannot be read is a failure"
+        done = stack.cli("ingest", str(tmp_path), "--owner", owner, timeout=400)
+        assert "2 read" in done.stdout, done.stdout + done.stderr
+        assert "unsupported_file_type" in done.stdout
+        assert done.returncode == 1, "a file that cannot be read is a failure"
         found = client.post(SEARCH, json=QUESTION).raise_for_status().json()["items"]
         assert found
 
