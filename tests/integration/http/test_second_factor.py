@@ -87,8 +87,10 @@ async def test_beginning_needs_the_password(
 
 
 async def test_guessing_the_password_is_throttled(client: httpx.AsyncClient, account: Any) -> None:
-    answers = [(await ask_for_secret(client, account, "wrong password")).status_code for _ in range(11)]
-    assert answers == [403] * 10 + [429]
+    answers = [(await ask_for_secret(client, account, "wrong password")).status_code for _ in range(13)]
+    # Where a minute ends between them, one or two more pass.
+    assert answers[:10] == [403] * 10
+    assert answers[-1] == 429
 
 
 async def test_who_knew_the_old_password_confirms_nothing(
