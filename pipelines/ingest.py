@@ -11,9 +11,8 @@ are shown until the last of the new ones is in the index.
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
 from uuid import UUID
 
 import structlog
@@ -27,9 +26,21 @@ from little_monster.db.repositories.pending_chunks import Standing
 from little_monster.db.session import Database, Session
 from little_monster.db.vectors.index import VectorIndex
 from little_monster.pipelines import retries
+from little_monster.pipelines.found import Found, found_by
 from little_monster.pipelines.leases import Lease, LeaseLost
-from little_monster.pipelines.stages.columns import Document, Ended, Failure, Passage, Vector
-from little_monster.pipelines.stages.embed import BATCH, embedded_text
+from little_monster.pipelines.stages.columns import (
+    Document,
+    Ended,
+    Failure,
+    Passage,
+    Vector,
+    document_row,
+    ended_document,
+    ended_row,
+    passage_row,
+    vector_row,
+)
+from little_monster.pipelines.stages.embed import BATCH
 from little_monster.pipelines.stages.read import ReadDocument, Reader, ReadRequest
 from little_monster.pipelines.stages.store import points, rows
 from little_monster.platform.engines.protocols import Embedder, EmbedderInfo
@@ -45,7 +56,6 @@ LOST = "lost"
 _READ_SHARE, _EMBEDDED_SHARE = 0.15, 0.95
 
 _OUR_ERROR = "ingest_failed", "The document could not be prepared because of an error of ours."
-_FOUND = "found"
 _ALL = 2**31 - 1
 
 _log = structlog.get_logger(__name__)
@@ -61,50 +71,6 @@ class IngestParts:
     index: VectorIndex
     reader: Reader
     max_pages: int
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What reading a document found besides its passages, kept in the job until the document is complete."""
-
-    model: str
-    title: str | None
-    author: str | None
-    date: str | None
-    page_count: int | None
-    textless_pages: Sequence[int]
-    characters: int
-    chunks: int
-    report: dict[str, Any]
-
-    @classmethod
-    def of(cls, read: ReadDocument, info: EmbedderInfo) -> "Found":
-        """Return what is to be kept of a document, which was cut for this model."""
-        return cls(
-            info.model,
-            read.title,
-            read.author,
-            read.date,
-            read.page_count,
-            read.textless_pages,
-            read.characters,
-            len(read.chunks),
-            read.report,
-        )
-
-    def result(self) -> dict[str, Any]:
-        """Return what the job led to."""
-        return {
-            "pages": self.page_count,
-            "chunks": self.chunks,
-            "characters": self.characters,
-            "textless_pages": list(self.textless_pages),
-        }
-
-    def metadata(self) -> dict[str, Any]:
-        """Return what the document shows of itself."""
-        own = {"title": self.title, "author": self.author, "date": self.date}
-        return {**own, "embedding_model": self.model, **self.result()}
 
 
 class DocumentGone(LittleMonsterError):
@@ -127,28 +93,13 @@ async def run_job(lease: Lease, parts: IngestParts) -> JobStatus | None:
 
 
 async def _run(lease: Lease, stages: "Stages") -> str:
-    passages = await stages.parse(document_row(lease))
+    passages = await stages.parse(document_row(lease.job, lease.worker))
     for first in range(0, len(passages), BATCH):
         vectors = await stages.embed(passages[first : first + BATCH])
         for ended in await stages.upsert(vectors):
             assert ended["outcome"] is not None, "it has ended"
             return ended["outcome"]
     raise AssertionError("the last batch ends the document")
-
-
-def document_row(lease: Lease, uri: str = "") -> Document:
-    """Return a job that a worker has as a row."""
-    return Document(
-        uri=uri,
-        document_id=str(lease.job.subject_id),
-        outcome=None,
-        error=None,
-        owner=str(lease.job.user_id),
-        job_id=str(lease.job.id),
-        worker=lease.worker,
-        attempts=lease.job.attempts,
-        max_attempts=lease.job.max_attempts,
-    )
 
 
 class Stages:
@@ -172,13 +123,13 @@ class Stages:
         without a passage when there is none left, or when it has ended.
         """
         if row["outcome"] is not None:
-            return [_passage(row)]
+            return [passage_row(row)]
         lease = self._lease(row)
         try:
             left = await self._pending(lease)
         except Exception as error:
-            return [_passage(_ended(row, *await self._settle(lease, error)))]
-        return [_passage(row, chunk) for chunk in left] or [_passage(row)]
+            return [passage_row(ended_document(row, *await self._settle(lease, error)))]
+        return [passage_row(row, chunk) for chunk in left] or [passage_row(row)]
 
     async def embed(self, batch: Sequence[Passage]) -> list[Vector]:
         """Return a vector for each passage of a batch, of several documents perhaps."""
@@ -188,7 +139,7 @@ class Stages:
         except Exception as error:
             return await self._fail_all(batch, error)
         vectors = {row["chunk_id"]: vector for row, vector in zip(waiting, made, strict=True)}
-        return [_vector(row, row["chunk_id"], vectors.get(row["chunk_id"])) for row in batch]
+        return [vector_row(row, row["chunk_id"], vectors.get(row["chunk_id"])) for row in batch]
 
     async def upsert(self, batch: Iterable[Vector]) -> list[Ended]:
         """Write vectors, and complete the documents whose last ones they are; return those that have ended,
@@ -204,7 +155,7 @@ class Stages:
         """Do it for one document; None when it has not ended."""
         over = next((row for row in batch if row["outcome"] is not None), None)
         if over is not None:
-            return _end(over, over["outcome"], over["error"])
+            return ended_row(over, over["outcome"], over["error"])
         lease = self._lease(batch[0])
         try:
             whole = await self._index(lease, batch)
@@ -212,8 +163,8 @@ class Stages:
                 return None
             await self._finish(lease)
         except Exception as error:
-            return _end(batch[0], *await self._settle(lease, error))
-        return _end(batch[0], JobStatus.COMPLETED.value, None)
+            return ended_row(batch[0], *await self._settle(lease, error))
+        return ended_row(batch[0], JobStatus.COMPLETED.value, None)
 
     def _lease(self, row: Document) -> Lease:
         assert row["job_id"] is not None, "what has not ended has a job"
@@ -245,7 +196,7 @@ class Stages:
             if document is None:
                 raise DocumentGone
             await user_documents.set_status(session, document.id, EmbeddingStatus.PROCESSING)
-            return document, await _found(session, lease)
+            return document, await found_by(session, lease.job.id)
 
     async def _read(self, lease: Lease, document: UserDocument, info: EmbedderInfo) -> None:
         """Read the document and keep its passages before the first of them is indexed."""
@@ -254,7 +205,7 @@ class Stages:
         await self._drop_unfinished(lease, new)
         found = Found.of(read, info)
         async with lease.transaction() as session:
-            await lease.keep_in(session, {_FOUND: asdict(found)})
+            await lease.keep_in(session, found.payload())
             counts = Counts(0, len(new), Unit.CHUNKS)
             await lease.progress_in(session, "embedding", _READ_SHARE, counts, more=1)
             if await user_documents.lock(session, document.id) is None:
@@ -305,7 +256,7 @@ class Stages:
         await self._check_points(lease)
         document_id = _document_id(lease)
         async with lease.transaction() as session:
-            found = await _found(session, lease)
+            found = await found_by(session, lease.job.id)
             if found is None:
                 raise LeaseLost
             chunks = await pending_chunks.list(session, document_id)
@@ -348,8 +299,8 @@ class Stages:
         for row in batch:
             if row["outcome"] is None and row["job_id"] not in ends:
                 ends[row["job_id"]] = await self._settle(self._lease(row), error)
-            over = row if row["outcome"] is not None else _ended(row, *ends[row["job_id"]])
-            made.append(_vector(over, None, None))
+            over = row if row["outcome"] is not None else ended_document(row, *ends[row["job_id"]])
+            made.append(vector_row(over, None, None))
         return made
 
     async def _settle(self, lease: Lease, error: Exception) -> tuple[str, Failure | None]:
@@ -420,13 +371,6 @@ async def _set_failed(session: Session, lease: Lease, code: str, reason: str) ->
     )
 
 
-async def _found(session: Session, lease: Lease) -> Found | None:
-    """Return what an earlier attempt of the same job found; None when none has read the document."""
-    job = await jobs.get(session, lease.job.id)
-    kept = None if job is None else job.payload.get(_FOUND)
-    return None if kept is None else Found(**kept)
-
-
 def _document_id(lease: Lease) -> UUID:
     assert lease.job.subject_id is not None, "an ingest job names its document"
     return lease.job.subject_id
@@ -442,39 +386,3 @@ def _counts(standing: Standing) -> Counts:
 
 def _job_of(row: Document) -> str:
     return row["job_id"] or row["uri"]
-
-
-def _document(row: Document) -> Document:
-    """Return the columns that all rows of a document share."""
-    return Document(
-        uri=row["uri"],
-        document_id=row["document_id"],
-        outcome=row["outcome"],
-        error=row["error"],
-        owner=row["owner"],
-        job_id=row["job_id"],
-        worker=row["worker"],
-        attempts=row["attempts"],
-        max_attempts=row["max_attempts"],
-    )
-
-
-def _ended(row: Document, outcome: str, error: Failure | None) -> Document:
-    over = _document(row)
-    over["outcome"], over["error"] = outcome, error
-    return over
-
-
-def _passage(row: Document, chunk: NewChunk | None = None) -> Passage:
-    if chunk is None:
-        return Passage(**_document(row), chunk_id=None, text=None)
-    text = embedded_text(chunk.headings, chunk.content)
-    return Passage(**_document(row), chunk_id=str(chunk.id), text=text)
-
-
-def _vector(row: Passage | Document, chunk_id: str | None, vector: list[float] | None) -> Vector:
-    return Vector(**_document(row), chunk_id=chunk_id, vector=vector)
-
-
-def _end(row: Document, outcome: str | None, error: Failure | None) -> Ended:
-    return Ended(uri=row["uri"], document_id=row["document_id"], outcome=outcome, error=error)
