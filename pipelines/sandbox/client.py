@@ -22,16 +22,12 @@ from little_monster.pipelines.sandbox.limits import LIMITS, Limits
 from little_monster.pipelines.sandbox.server import PACKET_BYTES, READY, Ending
 from little_monster.pipelines.stages.document import ParsedDocument
 from little_monster.pipelines.stages.parse import MAX_PAGES, Family, family_of
+from little_monster.platform.clean_environment import clean_environment
 from little_monster.platform.errors import LittleMonsterError, ReadFailure
 
-# What a process of parsers may know of ours; everything else, secrets above all, stays behind.
-_KEPT_VARIABLES: Final = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "HF_HOME", "LD_LIBRARY_PATH")
-_SET_VARIABLES: Final = {
-    # Not from the folder it is started in.
-    "PYTHONSAFEPATH": "1",
-    # A process with threads must not fork.
-    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
-}
+_KEPT_VARIABLES: Final = ("TZ", "TMPDIR", "HF_HOME")
+# A process with threads must not fork.
+_ONE_THREAD: Final = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 _SERVER: Final = "little_monster.pipelines.sandbox.server"
 _START_S = 120.0
 _GRACE_S = 10.0
@@ -136,7 +132,7 @@ class _Server:
                     str(theirs.fileno()),
                     family,
                 ],
-                env=_environment(),
+                env={**clean_environment(*_KEPT_VARIABLES), **_ONE_THREAD},
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -216,12 +212,6 @@ def _read(pipe: int, limit: int, deadline: float) -> bytes | None:
             return None
         parts.append(part)
     return b"".join(parts)
-
-
-def _environment() -> dict[str, str]:
-    kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-    # Modules are found as this process finds them, wherever that was set.
-    return {**kept, **_SET_VARIABLES, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
 
 @lru_cache(maxsize=1)

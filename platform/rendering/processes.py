@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -12,6 +11,7 @@ from typing import IO, Final
 
 import structlog
 
+from little_monster.platform.clean_environment import clean_environment
 from little_monster.platform.engines.protocols import PageRequest
 from little_monster.platform.errors import Conflict, NotFound, Unavailable
 from little_monster.platform.rendering import child
@@ -20,7 +20,6 @@ AT_ONCE: Final = 2
 """Pages that one process of ours has rendered at once."""
 WALL_S: Final = 30.0
 _WAIT_S: Final = 20.0
-_KEPT_VARIABLES: Final = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH")
 
 _log = structlog.get_logger(__name__)
 
@@ -60,7 +59,7 @@ class RenderingProcesses:
                     stdin=pdf,
                     stdout=image,
                     stderr=subprocess.DEVNULL,
-                    env=_environment(),
+                    env=clean_environment(),
                     timeout=self._wall_s,
                     start_new_session=True,
                     check=False,
@@ -83,10 +82,3 @@ def no_page() -> NotFound:
 def _not_rendered(status: int | str) -> Conflict:
     _log.warning("page_not_rendered", status=status)
     return Conflict("The page cannot be rendered: it is damaged, or too much.", code="page_not_rendered")
-
-
-def _environment() -> dict[str, str]:
-    kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-    # Modules are found as this process finds them, and not in the folder that it was started in.
-    path = os.pathsep.join(one for one in sys.path if one)
-    return {**kept, "PYTHONSAFEPATH": "1", "PYTHONPATH": path}

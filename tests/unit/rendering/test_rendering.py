@@ -106,11 +106,15 @@ async def test_whoever_waits_too_long_is_told_to_come_again() -> None:
     assert (raised.value.code, raised.value.retry_after_s) == ("rendering_busy", 5)
 
 
-def test_a_process_knows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_process_knows_no_secret(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "tells.py").write_text("import os\nprint(*os.environ)\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(processes.child, "__name__", "tells")
     monkeypatch.setenv("LM_AUTH__SECRET", "secret")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    assert "secret" not in processes._environment().values()
-    assert not [name for name in processes._environment() if name.startswith(("LM_", "AWS_"))]
+    known = (await RenderingProcesses().render(_once(blank()), PageRequest(1, 100, "png"))).decode().split()
+    assert "PATH" in known
+    assert not [name for name in known if name.startswith(("LM_", "AWS_"))]
 
 
 def _limited(attempt: Callable[[], object]) -> str:
