@@ -6,11 +6,10 @@ the same texts in one list. Rounds take turns.
 """
 
 import asyncio
-import hashlib
 import os
 import statistics
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,9 @@ from uuid import UUID
 
 from ray import serve
 
-from little_monster.db.base import new_id
 from little_monster.db.models.jobs import JobStatus
 from little_monster.db.models.user_documents import FileType
-from little_monster.db.repositories import document_chunks, jobs, user_documents
+from little_monster.db.repositories import document_chunks, jobs
 from little_monster.db.seed_rows import SeedPlan
 from little_monster.deployments import handles
 from little_monster.deployments.embedding import build_embedding
@@ -41,6 +39,7 @@ from little_monster.platform.storage import open_storage
 from tests.benchmarks.figures import alternating, median_ratio
 from tests.benchmarks.records_stack import filled_services, find
 from tests.fixtures import documents
+from tests.fixtures.uploads import upload
 
 GOAL = 0.85
 DOCUMENTS, SECTIONS, CONCURRENCY, CORES = 8, 24, 2, 2
@@ -121,7 +120,7 @@ def _embed_bare(engine: OnnxEngine, texts: Sequence[str]) -> None:
 async def _ingest(parts: IngestParts, owner: UUID, file_type: FileType, number: int) -> list[str]:
     """Ingest documents that no round had before; return what the model read of them."""
     contents = [_document(file_type, number, one) for one in range(DOCUMENTS)]
-    waiting = [await _upload(parts, owner, content, file_type) for content in contents]
+    waiting = [await upload(parts.database, parts.storage, owner, content, file_type) for content in contents]
     turn = asyncio.Semaphore(CONCURRENCY)
 
     async def one(job_id: UUID) -> None:
@@ -139,29 +138,6 @@ async def _ingest(parts: IngestParts, owner: UUID, file_type: FileType, number: 
             rows = await document_chunks.list(session, document_id, limit=10_000)
             texts += [embedded_text(row.headings, row.content) for row in rows]
     return texts
-
-
-async def _upload(parts: IngestParts, owner: UUID, content: bytes, file_type: FileType) -> tuple[UUID, UUID]:
-    document_id = new_id()
-    key = f"{owner}/{document_id}/original"
-    await parts.storage.put(key, _once(content))
-    async with parts.database.session(owner) as session:
-        await user_documents.create(
-            session,
-            document_id=document_id,
-            user_id=owner,
-            title="Notes",
-            file_type=file_type,
-            file_url=key,
-            file_size=len(content),
-            content_hash=hashlib.sha256(content).hexdigest(),
-        )
-        job = await jobs.create(session, user_id=owner, kind=ingest.KIND, subject_id=document_id)
-    return document_id, job.id
-
-
-async def _once(content: bytes) -> AsyncIterator[bytes]:
-    yield content
 
 
 def _document(file_type: FileType, number: int, one: int) -> bytes:

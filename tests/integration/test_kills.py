@@ -11,7 +11,6 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
-from hashlib import sha256
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from uuid import UUID
 
 import pytest
 
-from little_monster.db.base import new_id
 from little_monster.db.models.jobs import Job, JobStatus
 from little_monster.db.models.user_documents import FileType
 from little_monster.db.repositories import document_chunks, jobs, pending_chunks, user_documents
@@ -30,6 +28,7 @@ from little_monster.platform.services.documents import INGEST_ATTEMPTS
 from little_monster.platform.storage import FileStorage, open_storage
 from tests.fixtures import documents
 from tests.fixtures.parts_server import SlowEmbedder, served
+from tests.fixtures.uploads import upload
 
 FILES = int(os.environ.get("LM_TEST_KILLED_FILES", "40"))
 FULL = FILES >= 200
@@ -83,27 +82,15 @@ class Library:
 
     async def add(self, files: dict[str, tuple[bytes, FileType]]) -> None:
         for title, (content, file_type) in files.items():
-            document_id = new_id()
-            key = f"{self.user_id}/{document_id}/original"
-            await self.storage.put(key, _once(content))
-            async with self.database.session(self.user_id) as session:
-                await user_documents.create(
-                    session,
-                    document_id=document_id,
-                    user_id=self.user_id,
-                    title=title,
-                    file_type=file_type,
-                    file_url=key,
-                    file_size=len(content),
-                    content_hash=sha256(content).hexdigest(),
-                )
-                await jobs.create(
-                    session,
-                    user_id=self.user_id,
-                    kind=ingest.KIND,
-                    subject_id=document_id,
-                    max_attempts=ATTEMPTS,
-                )
+            await upload(
+                self.database,
+                self.storage,
+                self.user_id,
+                content,
+                file_type,
+                title=title,
+                max_attempts=ATTEMPTS,
+            )
 
     async def jobs(self) -> list[Job]:
         async with self.database.session(self.user_id) as session:
@@ -130,10 +117,6 @@ class Library:
                 found |= {chunk.id for chunk in chunks}
                 assert await pending_chunks.ids(session, listed.document.id) == []
         return found
-
-
-async def _once(content: bytes) -> AsyncIterator[bytes]:
-    yield content
 
 
 class Workers:

