@@ -6,6 +6,7 @@ an actor again that died, and gives it the same rows.
 
 import asyncio
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar, get_type_hints
@@ -43,7 +44,7 @@ def table(rows: Sequence[Any], row: type) -> pa.Table:
     return pa.Table.from_pylist([*rows], schema=schema(row))
 
 
-class _Stage:
+class _Stage(ABC):
     """An actor of one stage. Extra arguments of its class are those of the subclass."""
 
     takes: type
@@ -60,8 +61,8 @@ class _Stage:
         rows = batch.select(schema(self.takes).names).to_pylist() if batch.num_rows else []
         return table(self._do(_patiently(lambda: self._run(rows))) if rows else [], self.gives)
 
-    async def _run(self, rows: list[Any]) -> Sequence[Any]:
-        raise NotImplementedError
+    @abstractmethod
+    async def _run(self, rows: list[Any]) -> Sequence[Any]: ...
 
     def _do(self, work: Coroutine[Any, Any, _T]) -> _T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()

@@ -1,9 +1,9 @@
 """What happens around every request, from the outside in: who calls, CORS, observation, the limit of the
-body. Plain
-ASGI, so that streams pass through untouched and a client that goes away is seen at once."""
+body. Plain ASGI, so that streams pass through untouched and a client that goes away is seen at once."""
 
 import re
 import time
+from abc import ABC, abstractmethod
 from typing import Any, cast
 from uuid import UUID
 
@@ -57,7 +57,7 @@ _HEADERS = HeadersTooLarge("The path and the headers are larger than this server
 _log = structlog.get_logger("little_monster.http")
 
 
-class _LateMiddleware:
+class _LateMiddleware(ABC):
     """A middleware that is made by the settings, which are there only after the lifespan has begun."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -72,8 +72,8 @@ class _LateMiddleware:
             self._inner = self._build(_resources(scope).settings.api)
         await self._inner(scope, receive, send)
 
-    def _build(self, settings: ApiSettings) -> ASGIApp:
-        raise NotImplementedError
+    @abstractmethod
+    def _build(self, settings: ApiSettings) -> ASGIApp: ...
 
 
 class LateCORSMiddleware(_LateMiddleware):
