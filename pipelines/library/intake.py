@@ -1,12 +1,15 @@
 """Files of a library to documents of an account: stored, with a row, and with a job that this run has.
 
-The same bytes are one document, whatever they are called. One that is complete costs no more than reading the
-file; one that somebody else reads is left to them.
+A file is read once, into a copy in memory or, of a large file, on the disk, and stored from there: what is
+stored is what was looked at. The same bytes are one document, whatever they are called. One that is complete
+costs no more than reading the file; one that somebody else reads is left to them.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from tempfile import SpooledTemporaryFile
 from uuid import UUID
 
 from little_monster.db.base import new_id
@@ -18,10 +21,10 @@ from little_monster.db.session import Database, Session
 from little_monster.pipelines.ingest import KIND
 from little_monster.pipelines.library.sources import name_of, read_parts
 from little_monster.pipelines.stages.columns import Document, Failure, File
-from little_monster.platform.errors import Conflict, ProblemError
+from little_monster.platform.errors import ProblemError
 from little_monster.platform.services.documents import INGEST_ATTEMPTS
 from little_monster.platform.services.files import FileInspector
-from little_monster.platform.storage import FileStorage
+from little_monster.platform.storage import PART_BYTES, FileStorage
 
 SKIPPED = "skipped"
 """The outcome of a file whose document was complete, or is that of another file of the library."""
@@ -29,6 +32,11 @@ SKIPPED = "skipped"
 MOST_TITLE_CHARS = 200
 SOURCE = "source"
 """Where the payload of a job says which file its document was."""
+
+_IN_MEMORY_BYTES = 8 * 2**20
+"""The copy of a larger file is on the disk."""
+
+Copy = SpooledTemporaryFile[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +74,20 @@ class Intake:
 
     async def _take(self, file: File) -> Document:
         subject = Subject(file["subject"]) if file["subject"] else self._run.subject
-        seen = await self._look(file["uri"])
-        async with self._database.session(self._run.owner) as session:
-            await users.lock(session, self._run.owner)
-            if (known := await self._known(session, file, seen.content_hash)) is not None:
-                return known
-        return await self._add(file, seen, subject)
+        with SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES) as copy:
+            seen = await self._copy(file["uri"], copy)
+            async with self._database.session(self._run.owner) as session:
+                await users.lock(session, self._run.owner)
+                if (known := await self._known(session, file, seen.content_hash)) is not None:
+                    return known
+            return await self._add(file, seen, copy, subject)
 
-    async def _look(self, uri: str) -> FileInspector:
-        """Return what the file is, having read it once."""
+    async def _copy(self, uri: str, copy: Copy) -> FileInspector:
+        """Return what the file is, having read it into a copy."""
         inspector = FileInspector(name_of(uri), self._run.max_bytes)
         async for part in read_parts(uri):
             inspector.feed(part)
+            await asyncio.to_thread(copy.write, part)
         inspector.finish()
         return inspector
 
@@ -107,13 +117,13 @@ class Intake:
         found = await jobs.list(session, limit=1, subject_id=document.id)
         return found[0] if found else None
 
-    async def _add(self, file: File, seen: FileInspector, subject: Subject | None) -> Document:
+    async def _add(self, file: File, seen: FileInspector, copy: Copy, subject: Subject | None) -> Document:
         """Store the file, then its row and job."""
         document_id = new_id()
         key = f"{self._run.owner}/{document_id}/original"
         kept = False
         try:
-            size = await self._storage.put(key, self._again(file["uri"], seen.content_hash))
+            size = await self._storage.put(key, _parts_of(copy))
             async with self._database.session(self._run.owner) as session:
                 await users.lock(session, self._run.owner)
                 if (known := await self._known(session, file, seen.content_hash)) is not None:
@@ -135,15 +145,6 @@ class Intake:
             if not kept:
                 await self._storage.delete(key)
         return self._held(file, job)
-
-    async def _again(self, uri: str, content_hash: str) -> AsyncIterator[bytes]:
-        """Yield the file once more, and make sure that it is the same."""
-        inspector = FileInspector(name_of(uri), self._run.max_bytes)
-        async for part in read_parts(uri):
-            inspector.feed(part)
-            yield part
-        if inspector.content_hash != content_hash:
-            raise Conflict("The file changed while it was read.", code="file_changed")
 
     async def _hold(self, session: Session, document_id: UUID, file: File) -> Job:
         return await jobs.create_held(
@@ -189,6 +190,12 @@ def title_of(file: File) -> str:
     """Return what the document is called: as the manifest says, else as the file."""
     stem = PurePosixPath(name_of(file["uri"])).stem
     return " ".join((file["title"] or stem).replace("\x00", "").split())[:MOST_TITLE_CHARS] or "Untitled"
+
+
+async def _parts_of(copy: Copy) -> AsyncIterator[bytes]:
+    await asyncio.to_thread(copy.seek, 0)
+    while part := await asyncio.to_thread(copy.read, PART_BYTES):
+        yield part
 
 
 def _lost() -> Failure:

@@ -24,6 +24,7 @@ from little_monster.db.repositories import document_chunks, jobs, user_documents
 from little_monster.db.session import Database
 from little_monster.db.vectors.edge import EdgeIndex
 from little_monster.pipelines.ingest import IngestParts, Stages
+from little_monster.pipelines.library import intake
 from little_monster.pipelines.library import run as library
 from little_monster.pipelines.library.intake import Intake, Run
 from little_monster.pipelines.library.plan import Plan, take
@@ -213,11 +214,32 @@ async def test_a_folder_becomes_documents_and_costs_nothing_again(cluster: None,
     # A second run leaves its files where the first stage finds them.
     lease = await library.begin(world.database, await world.open())
     assert lease is not None
-    intake = world.intake(lease.worker)
-    rows_again = [await intake.take(file) for file in list_files(str(world.folder))]
+    reader = world.intake(lease.worker)
+    rows_again = [await reader.take(file) for file in list_files(str(world.folder))]
     outcomes = Counter(row["outcome"] for row in rows_again if row["error"] is None)
     # The encrypted one is tried once more, and waits for the stages that follow.
     assert outcomes == {"skipped": 8, None: 1}
+
+
+@pytest.mark.parametrize("in_memory_bytes", [10, 2**20])
+async def test_a_new_file_is_read_once_and_stored_as_it_was_read(
+    world: World, monkeypatch: pytest.MonkeyPatch, in_memory_bytes: int
+) -> None:
+    path, reads = world.folder / "pdf-0.pdf", Counter[str]()
+    content = path.read_bytes()
+
+    async def read_parts(uri: str) -> AsyncIterator[bytes]:
+        reads[uri] += 1
+        for start in range(0, len(content), 1000):
+            yield content[start : start + 1000]
+        path.write_bytes(b"something else by now")
+
+    monkeypatch.setattr(intake, "read_parts", read_parts)
+    monkeypatch.setattr(intake, "_IN_MEMORY_BYTES", in_memory_bytes)
+    row = await world.intake("library:one:worker").take(File(uri=str(path), title=None, subject=None))
+    assert (row["outcome"], reads) == (None, {str(path): 1})
+    storage = open_storage(world.parts.storage_url)
+    assert await storage.get(f"{world.owner}/{row['document_id']}/original") == content
 
 
 async def test_what_a_dead_run_left_is_taken_over_and_what_others_read_is_left_to_them(world: World) -> None:
@@ -262,8 +284,8 @@ async def test_a_cancelled_run_ends_and_leaves_its_documents_to_the_queue(world:
     assert lease is not None
 
     def execute(order: Order, run: Run) -> Iterator[Ended]:
-        intake = world.intake(run.worker, run.family)
-        row = world.do(intake.take(next(list_files(order.source))))
+        reader = world.intake(run.worker, run.family)
+        row = world.do(reader.take(next(list_files(order.source))))
         assert row["outcome"] is None
         world.do(world.cancel(job_id))
         while True:
