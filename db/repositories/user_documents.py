@@ -176,8 +176,6 @@ async def set_status(
         values["report"] = report
     if metadata is not None:
         values["metadata_"] = UserDocument.metadata_.op("||")(metadata)
-    if report is not None:
-        values["report"] = report
     query = update(UserDocument).where(UserDocument.id == document_id).values(values)
     return await changed(session, query) == 1
 
