@@ -34,6 +34,7 @@ class Embedding:
         self._lanes = Lanes(
             batch_size=options.batch_size,
             slice_s=options.slice_ms / 1000,
+            urgent_threads=options.urgent_threads,
             bulk_threads=options.bulk_threads,
         )
         await self.load("")

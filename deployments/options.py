@@ -89,6 +89,8 @@ class EmbeddingOptions(_Options):
     """Texts in one forward pass at most."""
     slice_ms: float = Field(30.0, gt=0)
     """Milliseconds of ingestion at a time: how long a query may have to wait for it at most."""
+    urgent_threads: int = Field(1, ge=1)
+    """Queries at once, each on a core of its own; PyTorch takes one at a time."""
     bulk_threads: int = Field(1, ge=1)
     """Slices of ingestion at once, each on a core of its own; PyTorch takes one at a time."""
     max_models: int = Field(2, ge=1)

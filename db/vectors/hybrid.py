@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 from uuid import UUID
 
+import numpy
+
 from little_monster.db.vectors.index import Hit, Query
 from little_monster.db.vectors.payload import to_hit
 
@@ -83,5 +85,5 @@ def _ordered(ranking: Iterable[tuple[UUID, float]]) -> Ranking:
 
 
 def _moved(vector: Sequence[float], near: Sequence[Sequence[float]]) -> list[float]:
-    weight = _FEEDBACK / len(near)
-    return [own + weight * sum(others) for own, others in zip(vector, zip(*near, strict=True), strict=True)]
+    moved: list[float] = (numpy.asarray(vector) + _FEEDBACK * numpy.mean(near, axis=0)).tolist()
+    return moved

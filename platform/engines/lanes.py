@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol, cast
 
 import numpy
 
@@ -19,6 +19,8 @@ WINDOW = 128
 
 _BULK_NICENESS = 10
 _MOST_PAUSE_S = 0.3
+# Somebody waits for each text of a slice: it must not wait long for the others.
+_URGENT_SLICE_S = 0.01
 _MEMORY = 0.8
 """How much of the known speed stays after each slice."""
 
@@ -39,13 +41,31 @@ class _Call:
     vectors: dict[int, numpy.ndarray] = field(default_factory=dict)
     """By the row of the text."""
 
+    def add(self, row: int, vector: numpy.ndarray) -> None:
+        """Take the vector of one text, and answer with the last one."""
+        self.vectors[row] = vector
+        if len(self.vectors) == len(self.texts) and not self.answer.done():
+            self.answer.set_result(numpy.stack([self.vectors[row] for row in range(len(self.texts))]))
 
-_Place = tuple[_Call, int]
-"""A text: its call, and its row there."""
+    def fail(self, error: Exception) -> None:
+        """Answer that it went wrong."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+
+class _Place(NamedTuple):
+    """A text: its call, and its row there."""
+
+    call: _Call
+    row: int
+
+    @property
+    def text(self) -> str:
+        return self.call.texts[self.row]
 
 
 class Lanes:
-    """Runs texts through models, urgent ones in one thread and the rest in others.
+    """Runs texts through models, urgent ones in threads of their own and the rest in others.
 
     The threads of the rest have a lower priority with the operating system, work in slices, and begin none
     while something urgent is under way: that waits for one slice at most where a model takes one call at a
@@ -53,12 +73,21 @@ class Lanes:
 
     Args:
         batch_size: texts that go to a model at once, at most.
-        slice_s: seconds that a slice should take; it has one text at least.
+        slice_s: seconds that a slice of the rest should take; it has one text at least.
+        urgent_threads: slices of what is urgent at once.
         bulk_threads: slices of the rest at once.
     """
 
-    def __init__(self, *, batch_size: int = 32, slice_s: float = 0.03, bulk_threads: int = 1) -> None:
-        self._urgent = _Lane("urgent", _Slices(batch_size, slice_s))
+    def __init__(
+        self,
+        *,
+        batch_size: int = 32,
+        slice_s: float = 0.03,
+        urgent_threads: int = 1,
+        bulk_threads: int = 1,
+    ) -> None:
+        urgent = _Slices(batch_size, min(slice_s, _URGENT_SLICE_S))
+        self._urgent = _Lane("urgent", urgent, threads=urgent_threads)
         self._bulk = _Lane(
             "bulk",
             _Slices(batch_size, slice_s),
@@ -68,7 +97,13 @@ class Lanes:
         )
 
     async def encode(self, encoder: Encoder, texts: Sequence[str], *, urgent: bool) -> numpy.ndarray:
-        """Return float32 vectors of shape (len(texts), dimension). What is cancelled is not computed."""
+        """Return float32 vectors of shape (len(texts), dimension). What is cancelled is not computed.
+
+        Raises:
+            ValueError: there are no texts.
+        """
+        if not texts:
+            raise ValueError("there are no texts to encode")
         lane = self._urgent if urgent else self._bulk
         return await lane.encode(encoder, texts)
 
@@ -108,16 +143,18 @@ class _Lane:
             threads, thread_name_prefix=f"embedding-{name}", initializer=_lower_priority, initargs=(niceness,)
         )
         self._calls: deque[_Call] = deque()
-        self._work: asyncio.Task[None] | None = None
+        self._window: list[_Place] = []
+        self._workers: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
 
     async def encode(self, encoder: Encoder, texts: Sequence[str]) -> numpy.ndarray:
         call = _Call(encoder, texts, asyncio.get_running_loop().create_future())
         self._calls.append(call)
-        if self._work is None or self._work.done():
-            self._idle.clear()
-            self._work = asyncio.create_task(self._run())
+        self._idle.clear()
+        # What finds nothing to do ends at once.
+        while len(self._workers) < self._threads:
+            self._workers.add(asyncio.create_task(self._run()))
         return await call.answer
 
     async def pause(self) -> None:
@@ -128,62 +165,55 @@ class _Lane:
 
     async def _run(self) -> None:
         try:
-            while self._calls:
-                await self._run_window(list(self._next_window()))
+            while self._window or self._calls:
+                if self._after is not None:
+                    await self._after.pause()
+                if part := self._next_slice():
+                    await self._run_slice(part)
         finally:
-            self._idle.set()
+            self._workers.discard(cast(asyncio.Task[None], asyncio.current_task()))
+            if not self._workers:
+                self._idle.set()
 
-    def _next_window(self) -> Iterator[_Call]:
+    def _next_slice(self) -> list[_Place]:
+        """Take texts that somebody still waits for off the front; none when nobody does."""
+        self._window = [place for place in self._window if not place.call.answer.done()]
+        if not self._window:
+            places = [_Place(call, row) for call in self._next_calls() for row in range(len(call.texts))]
+            self._window = sorted(places, key=lambda place: len(place.text), reverse=True)
+        if not self._window:
+            return []
+        count = self._slices.cut([len(place.text) for place in self._window])
+        part, self._window = self._window[:count], self._window[count:]
+        return part
+
+    def _next_calls(self) -> Iterator[_Call]:
         """Take calls to one model, in the order they came, as many as make a window."""
-        encoder, texts = self._calls[0].encoder, 0
+        encoder, texts = self._calls[0].encoder if self._calls else None, 0
         while self._calls and self._calls[0].encoder is encoder and texts < WINDOW:
             call = self._calls.popleft()
-            texts += len(call.texts)
-            yield call
-
-    async def _run_window(self, calls: Sequence[_Call]) -> None:
-        places = [(call, row) for call in calls for row in range(len(call.texts))]
-        places.sort(key=lambda place: len(place[0].texts[place[1]]), reverse=True)
-        with _told(calls):
-            await asyncio.gather(*(self._run_slices(places) for _ in range(self._threads)))
-            for call in calls:
-                if not call.answer.done():
-                    call.answer.set_result(numpy.stack([call.vectors[row] for row in range(len(call.texts))]))
-
-    async def _run_slices(self, places: list[_Place]) -> None:
-        """Take slices off the front until nothing is left."""
-        while places:
-            if self._after is not None:
-                await self._after.pause()
-            places[:] = [place for place in places if not place[0].answer.done()]
-            count = self._slices.cut([len(call.texts[row]) for call, row in places]) if places else 0
-            part, places[:count] = places[:count], []
-            if part:
-                await self._run_slice(part)
+            if not call.answer.done():
+                texts += len(call.texts)
+                yield call
 
     async def _run_slice(self, places: Sequence[_Place]) -> None:
-        texts = [call.texts[row] for call, row in places]
-        loop, encoder = asyncio.get_running_loop(), places[0][0].encoder
-        vectors, seconds = await loop.run_in_executor(self._executor, _timed, encoder, texts)
+        """Encode texts and tell who waits; what goes wrong is told to all who share the slice."""
+        texts = [place.text for place in places]
+        loop, encoder = asyncio.get_running_loop(), places[0].call.encoder
+        try:
+            vectors, seconds = await loop.run_in_executor(self._executor, _timed, encoder, texts)
+        except Exception as error:
+            for place in places:
+                place.call.fail(error)
+            return
         self._slices.learn([len(text) or 1 for text in texts], seconds)
-        for (call, row), vector in zip(places, vectors, strict=True):
-            call.vectors[row] = vector
+        for place, vector in zip(places, vectors, strict=True):
+            place.call.add(place.row, vector)
 
 
 def _timed(encoder: Encoder, texts: list[str]) -> tuple[numpy.ndarray, float]:
     begun = time.perf_counter()
     return encoder.encode(texts), time.perf_counter() - begun
-
-
-@contextlib.contextmanager
-def _told(calls: Sequence[_Call]) -> Iterator[None]:
-    """Tell all callers what went wrong for one of them: they share slices."""
-    try:
-        yield
-    except Exception as error:
-        for call in calls:
-            if not call.answer.done():
-                call.answer.set_exception(error)
 
 
 def _lower_priority(niceness: int) -> None:

@@ -136,8 +136,11 @@ async def _ndcg(encode: Encode, dataset: Dataset) -> float:
     keys = list(dataset.corpus)
     vectors = encode([f"{one.title} {one.text}".strip() for one in dataset.corpus.values()])
 
+    questions = [*dataset.questions.values()]
+    asked = dict(zip(questions, encode(questions), strict=True))
+
     async def find(question: str) -> list[str]:
-        best = numpy.argsort(-(vectors @ encode([question])[0]), kind="stable")
+        best = numpy.argsort(-(vectors @ asked[question]), kind="stable")
         return [keys[place] for place in best[:CUTOFF]]
 
     return (await evaluate(dataset, find, k=CUTOFF)).ndcg

@@ -28,8 +28,8 @@ class LocalEmbedder:
     """The engine of a laptop's embedding deployment, with its two lanes, as an `Embedder`."""
 
     def __init__(self, source: str = MODEL, *, cache: Path) -> None:
-        self._engine = OnnxEngine(source, precision="onnx-int8", cache=cache)
-        self._lanes = Lanes(bulk_threads=2)
+        self._engine = OnnxEngine(source, precision="onnx-int8", cache=cache, threads=1)
+        self._lanes = Lanes(urgent_threads=2, bulk_threads=2)
 
     async def describe(self, source: str = "") -> EmbedderInfo:
         """Say which model this is."""

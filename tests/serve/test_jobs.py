@@ -12,6 +12,7 @@ from tests.serve.conftest import RunningStack
 FIRST = "haproxy"
 CONFIG = "configs/serve.laptop.yaml"
 JOBS = "little-monster-jobs"
+UNFINISHED, FULL = ("queued", "running"), 4
 
 
 @pytest.fixture(autouse=True)
@@ -41,11 +42,19 @@ def test_workers_grow_and_shrink_with_the_queue(stack: RunningStack, client: htt
     changed = tmp_path / "serve.yaml"
     changed.write_text(yaml.safe_dump(config))
     assert stack.cli("deploy", str(changed)).returncode == 0
-    answers = [upload(client, f"{n}.pdf", documents.pdf(repeat=500 + n)) for n in range(6)]
+    job_urls: list[str] = []
+
+    def two_work() -> bool:
+        """Keep the queue full meanwhile: how full it is, Serve learns every ten seconds only."""
+        while sum(client.get(url).json()["status"] in UNFINISHED for url in job_urls[-FULL:]) < FULL:
+            answer = upload(client, f"{len(job_urls)}.pdf", documents.pdf(repeat=500 + len(job_urls)))
+            job_urls.append(answer.headers["Location"])
+        return len(stack.replica("jobs", JOBS)) == 2
+
     try:
-        assert eventually(lambda: len(stack.replica("jobs", JOBS)) == 2, 60), "no second worker came"
-        jobs = [finished(client, answer.headers["Location"]) for answer in answers]
+        assert eventually(two_work, 180), "no second worker came"
+        jobs = [finished(client, url) for url in job_urls]
         assert {job["status"] for job in jobs} == {"completed"}
-        assert eventually(lambda: len(stack.replica("jobs", JOBS)) == 1, 60), "the second worker stayed"
+        assert eventually(lambda: len(stack.replica("jobs", JOBS)) == 1, 120), "the second worker stayed"
     finally:
         assert stack.cli("deploy", CONFIG).returncode == 0

@@ -152,7 +152,8 @@ async def test_bulk_has_a_lower_priority() -> None:
     assert (await lanes.encode(Priority(), ["bulk"], urgent=False)).item() > ours
 
 
-async def test_slices_run_side_by_side() -> None:
+@pytest.mark.parametrize("urgent", [False, True])
+async def test_slices_run_side_by_side(urgent: bool) -> None:
     met = threading.Barrier(2)
 
     class Meeting(Model):
@@ -160,9 +161,29 @@ async def test_slices_run_side_by_side() -> None:
             met.wait(10)
             return numpy.array([[len(text), 1.0] for text in texts], numpy.float32)
 
-    lanes = Lanes(batch_size=1, bulk_threads=2)
-    vectors = await lanes.encode(Meeting(), ["bulk", "bulk 2"] * 4, urgent=False)
+    lanes = Lanes(batch_size=1, urgent_threads=2, bulk_threads=2)
+    vectors = await lanes.encode(Meeting(), ["bulk", "bulk 2"] * 4, urgent=urgent)
     assert [int(row[0]) for row in vectors] == [4, 6] * 4
+
+
+async def test_who_has_all_vectors_does_not_wait_for_others() -> None:
+    model = Model()
+    lanes = Lanes(batch_size=1)
+    long, short = (
+        asyncio.create_task(lanes.encode(model, texts, urgent=False))
+        for texts in (["bulk long"] * 3, ["bulk, the longest of all"])
+    )
+    await model.wait_entered()
+    model.open(1)
+    assert (await asyncio.wait_for(short, 5)).shape == (1, 2)
+    assert not long.done()
+    model.open()
+    assert (await long).shape == (3, 2)
+
+
+async def test_nothing_to_encode_is_refused() -> None:
+    with pytest.raises(ValueError, match="no texts"):
+        await Lanes().encode(Model(), [], urgent=True)
 
 
 async def test_a_slow_model_gets_one_text_at_a_time() -> None:
