@@ -2,6 +2,7 @@
 
 import asyncio
 
+from rich.markup import escape
 from rich.table import Table
 
 from little_monster.platform.cli.session import open_session
@@ -23,9 +24,9 @@ async def _list() -> None:
             status = document["status"] + (f": {error['reason']}" if error else "")
             table.add_row(
                 document["id"],
-                document["title"],
+                escape(document["title"]),
                 document["file_type"],
-                status,
+                escape(status),
                 str(document["pages"] or ""),
                 str(document["chunk_count"]),
                 document["created_at"][:16].replace("T", " "),

@@ -13,6 +13,7 @@ from time import perf_counter
 from typing import Annotated, Any, Final
 
 import typer
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -203,7 +204,8 @@ def _table(report: Report) -> Table:
     scores = report.scores
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_row(
-        "Dataset", f"{report.dataset}: {report.documents} {report.format} files, {scores.questions} questions"
+        "Dataset",
+        f"{escape(report.dataset)}: {report.documents} {report.format} files, {scores.questions} questions",
     )
     for name, value in (("nDCG", scores.ndcg), ("recall", scores.recall), ("MRR", scores.mrr)):
         table.add_row(f"{name}@{scores.k}", f"[bold]{value:.4f}[/]")
@@ -216,5 +218,5 @@ def _table(report: Report) -> Table:
             " LM_API__REQUESTS_PER_MINUTE",
         )
     for reason, count in report.failures.items():
-        table.add_row("[red]Not read[/]", f"{count}: {reason}")
+        table.add_row("[red]Not read[/]", f"{count}: {escape(reason)}")
     return table

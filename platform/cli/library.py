@@ -12,6 +12,7 @@ from uuid import UUID
 
 import httpx
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -223,7 +224,7 @@ def show_result(result: Result, console: Console) -> None:
     """Print what became of the files, and each that failed with its reason."""
     job, told = result.job, result.job.result or {}
     if job.status != JobStatus.COMPLETED:
-        console.print(f"[red]✗[/] {job.error_reason or job.status.value}", soft_wrap=True)
+        console.print(f"[red]✗[/] {escape(job.error_reason or job.status.value)}", soft_wrap=True)
         console.print("  The same command goes on with what is left.")
         return
     if told["failures"]:
@@ -237,7 +238,7 @@ def show_result(result: Result, console: Console) -> None:
 def _failures(told: dict[str, Any]) -> Table:
     table = Table("File", "Code", "Reason", box=None, padding=(0, 2, 0, 0), header_style="bold")
     for failure in told["failures"]:
-        table.add_row(failure["file"], failure["code"], failure["reason"])
+        table.add_row(escape(failure["file"]), failure["code"], escape(failure["reason"]))
     if (more := told["failed"] - len(told["failures"])) > 0:
         table.add_row(f"... and {more} more", "", "")
     return table

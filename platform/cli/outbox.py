@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from little_monster.platform.cli.session import open_session
@@ -36,7 +37,8 @@ def _table(paths: list[Path]) -> Table:
     table = Table("", "When", "To", "Subject", box=None, padding=(0, 2, 0, 0))
     for number, path in enumerate(paths, start=1):
         message = _read(path)
-        table.add_row(str(number), str(message["Date"]), str(message["To"]), str(message["Subject"]))
+        shown = (escape(str(message[name])) for name in ("Date", "To", "Subject"))
+        table.add_row(str(number), *shown)
     return table
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from little_monster.platform.cli.jobs import follow_job, queue_or_find
@@ -41,9 +42,9 @@ def reembed(
         return
     if job["status"] != "completed":
         error = job.get("error") or {}
-        output.print(f"[red]✗[/] {error.get('reason') or job['status']}", soft_wrap=True)
+        output.print(f"[red]✗[/] {escape(error.get('reason') or job['status'])}", soft_wrap=True)
         raise typer.Exit(1)
-    output.print(f"[green]✓[/] {_said(job['result'])}", soft_wrap=True)
+    output.print(f"[green]✓[/] {escape(_said(job['result']))}", soft_wrap=True)
 
 
 def _body(
@@ -91,7 +92,7 @@ def _table(collections: list[dict[str, Any]]) -> Table:
     )
     for one in collections:
         style = "green" if one["state"] == "live" else "dim"
-        table.add_row(one["name"], f"[{style}]{one['state']}[/]", one["model"], str(one["dimension"]))
+        table.add_row(one["name"], f"[{style}]{one['state']}[/]", escape(one["model"]), str(one["dimension"]))
     return table
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import httpx
 import psutil
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from little_monster.platform.cli.session import open_session
@@ -56,9 +57,9 @@ def _parts(url: str) -> Table:
     try:
         parts = httpx.get(url, timeout=10).json().get("parts", {})
     except (httpx.HTTPError, ValueError) as error:
-        table.add_row("HTTP API", "[red]no[/]", "", str(error))
+        table.add_row("HTTP API", "[red]no[/]", "", escape(str(error)))
         return table
     for name, part in parts.items():
         ready = "[green]yes[/]" if part["ok"] else "[red]no[/]"
-        table.add_row(name, ready, f"{part['ms']:.0f}", part.get("error") or "")
+        table.add_row(name, ready, f"{part['ms']:.0f}", escape(part.get("error") or ""))
     return table

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -92,7 +93,7 @@ async def upload_all(
 
 
 async def _upload(client: ApiClient, path: Path, title: str | None, progress: Progress) -> UploadResult:
-    bar = progress.add_task(path.name, total=1.0, state="uploading")
+    bar = progress.add_task(escape(path.name), total=1.0, state="uploading")
     try:
         with path.open("rb") as content:
             status, body = await client.post(
@@ -166,5 +167,6 @@ def results_table(results: Sequence[UploadResult]) -> Table:
     styles = {"read": "green", "already there": "cyan", "failed": "red", "skipped": "yellow"}
     table = Table("File", "Result", "Detail", box=None, padding=(0, 2, 0, 0), header_style="bold")
     for result in results:
-        table.add_row(str(result.path), f"[{styles[result.outcome]}]{result.outcome}[/]", result.reason)
+        outcome = f"[{styles[result.outcome]}]{result.outcome}[/]"
+        table.add_row(escape(str(result.path)), outcome, escape(result.reason))
     return table

@@ -4,6 +4,7 @@ import asyncio
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from little_monster.platform.cli.jobs import follow_job, queue_or_find
@@ -33,7 +34,7 @@ def verify(
     """
     job = asyncio.run(_verify(repair=repair))
     if job["status"] != "completed":
-        output.print(f"[red]✗[/] {_reason(job)}", soft_wrap=True)
+        output.print(f"[red]✗[/] {escape(_reason(job))}", soft_wrap=True)
         raise typer.Exit(1)
     result = job["result"]
     output.print(_table(result))

@@ -17,7 +17,14 @@ from little_monster.platform.cli.client import ApiClient
 from little_monster.platform.cli.demo import QUESTION, sample_files, sample_title
 from little_monster.platform.cli.problems import ApiProblem
 from little_monster.platform.cli.settings import describe_settings
-from little_monster.platform.cli.uploads import MEDIA_TYPES, find_files, results_table, state_of, upload_all
+from little_monster.platform.cli.uploads import (
+    MEDIA_TYPES,
+    UploadResult,
+    find_files,
+    results_table,
+    state_of,
+    upload_all,
+)
 from little_monster.platform.mail import OutboxMailer
 from little_monster.platform.services import letters
 from little_monster.platform.settings import Settings
@@ -228,6 +235,15 @@ async def test_uploads_are_followed_and_each_ends_with_a_reason(tmp_path: Path) 
     assert "It needs a password." in printed
     assert "Too large. (too_large)" in printed
     assert set(MEDIA_TYPES) >= {path.suffix for path in paths}
+
+
+def test_names_and_reasons_are_shown_to_the_letter() -> None:
+    console = Console(record=True, width=120)
+    results = [UploadResult(Path("[draft] a [/b].pdf"), "failed", "It says [/i].")]
+    console.print(results_table(results))
+    assert {"[draft] a [/b].pdf", "It says [/i]."} <= {
+        cell.strip() for cell in console.export_text().splitlines()[1].split("  ")
+    }
 
 
 STREAM = """event: message

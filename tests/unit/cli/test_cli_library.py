@@ -1,0 +1,34 @@
+"""What `little-monster ingest --owner` shows of a job that has ended."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from rich.console import Console
+
+from little_monster.db.models.jobs import Job, JobStatus
+from little_monster.platform.cli.library import Result, show_result
+
+BEGUN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def shown(status: JobStatus, **values: Any) -> str:
+    job = Job(status=status, created_at=BEGUN, started_at=BEGUN, **values)
+    console = Console(record=True, width=120)
+    show_result(Result(job), console)
+    return console.export_text()
+
+
+def test_files_that_failed_are_named_to_the_letter() -> None:
+    failure = {"file": "/books/[old] a [/b].pdf", "code": "pdf_damaged", "reason": "It is [/damaged]."}
+    result = {"files": 3, "completed": 1, "skipped": 1, "failed": 1, "cancelled": 0, "failures": [failure]}
+    text = shown(JobStatus.COMPLETED, finished_at=BEGUN + timedelta(seconds=2), result=result)
+    assert failure["file"] in text
+    assert failure["reason"] in text
+    assert "3 files in 2 s: 1 read, 1 there before, 1 failed" in text
+
+
+def test_a_job_that_failed_says_why_to_the_letter() -> None:
+    reason = "/books/[old] [/b]: there is no such file or folder"
+    text = shown(JobStatus.FAILED, error_reason=reason)
+    assert reason in text
+    assert "The same command goes on" in text
