@@ -88,7 +88,7 @@ async def run_job(lease: Lease, parts: IngestParts) -> JobStatus | None:
     try:
         outcome = await lease.guard(_run(lease, Stages(parts)))
     except LeaseLost:
-        outcome = await abandon(lease, parts)
+        outcome = await _abandon(lease, parts)
     return None if outcome == LOST else JobStatus(outcome)
 
 
@@ -307,7 +307,7 @@ class Stages:
         """Record what came of a document, and return it as columns."""
         failure: Failure | None = None
         if isinstance(error, LeaseLost):
-            return await abandon(lease, self._parts), failure
+            return await _abandon(lease, self._parts), failure
         if isinstance(error, DocumentGone):
             return await _forget(lease, self._parts), failure
         if isinstance(error, ReadFailure):
@@ -323,11 +323,12 @@ class Stages:
         return (LOST if status is None else status.value), failure
 
 
-async def abandon(lease: Lease, parts: IngestParts) -> str:
+async def _abandon(lease: Lease, parts: IngestParts) -> str:
     """Leave a lost job alone, but leave no vectors of a document that was deleted while we wrote them; return
     what became of it.
 
-    Who deletes a document cancels its jobs first and removes its rows last.
+    A document and its jobs end in one transaction, which also notes that its points have to go
+    (`reconcile.py`). That may be done before ours are written: it is done once more later, and here at once.
     """
     async with lease.transaction() as session:
         document = await user_documents.get(session, _document_id(lease))

@@ -110,7 +110,8 @@ class Library:
         return await self.parts.index.count(self.user_id, document_id)
 
     async def delete(self, document_id: UUID) -> None:
-        """As the service does it: the row and its jobs in one transaction, then vectors and file."""
+        """The row and its jobs in one transaction, as the service does it, then vectors and file, as the
+        outbox does it."""
         async with self.database.session(self.user_id) as session:
             await jobs.cancel_for(session, document_id)
             await user_documents.delete(session, document_id)
