@@ -40,13 +40,19 @@ class Dataset:
 
     def first(self, count: int) -> "Dataset":
         """Return the first `count` texts, with the questions that they answer: less to confuse them with, so
-        the numbers are higher than those of the whole."""
+        the numbers are higher than those of the whole.
+
+        Raises:
+            BrokenDataset: they answer no question.
+        """
         corpus = dict(list(self.corpus.items())[:count])
         grades = {
             question: kept
             for question, those in self.grades.items()
             if (kept := {key: grade for key, grade in those.items() if key in corpus})
         }
+        if not grades:
+            raise BrokenDataset(f"{self.name}: the first {count} texts answer no question")
         questions = {key: text for key, text in self.questions.items() if key in grades}
         return Dataset(self.name, corpus, questions, grades)
 

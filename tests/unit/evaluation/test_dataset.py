@@ -48,6 +48,12 @@ def test_the_first_texts_keep_their_questions(tmp_path: Path) -> None:
     assert dataset.grades == {"q1": {"d1": 1}}
 
 
+def test_the_first_texts_must_answer_a_question(tmp_path: Path) -> None:
+    dataset = read_dataset(folder(tmp_path, **{"qrels.tsv": "q2\t2\t1\n"}))
+    with pytest.raises(BrokenDataset, match="the first 1 texts answer no question"):
+        dataset.first(1)
+
+
 @pytest.mark.parametrize(
     ("files", "told"),
     [
