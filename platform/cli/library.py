@@ -23,6 +23,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from little_monster.db.errors import DatabaseError
 from little_monster.db.models.jobs import Job, JobStatus
 from little_monster.db.repositories import jobs
 from little_monster.db.session import Database
@@ -78,7 +79,8 @@ async def ingest_library(session: CliSession, owner: str, order: Order, console:
     same source that runs is shown, and no second one is made.
 
     Raises:
-        StartupError: no stack is ready on the data folder, or Ray refused the job.
+        StartupError: no stack is ready on the data folder, Ray refused the job, or the database does not
+            answer.
         NotFound: there is no such account.
     """
     ray, url, settings = _stack(session)
@@ -110,6 +112,9 @@ async def _database(settings: Settings) -> AsyncIterator[Database]:
     database = open_database(settings)
     try:
         yield database
+    except DatabaseError as error:
+        reason = " ".join(str(error).split())
+        raise StartupError("ingest", reason, "the same command goes on when the database answers") from None
     finally:
         await database.close()
 

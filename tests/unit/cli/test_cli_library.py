@@ -1,12 +1,17 @@
-"""What `little-monster ingest --owner` shows of a job that has ended."""
+"""What `little-monster ingest --owner` shows of a job that has ended, and of a database that is away."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
+import pytest
 from rich.console import Console
 
 from little_monster.db.models.jobs import Job, JobStatus
+from little_monster.platform.cli import library
 from little_monster.platform.cli.library import Result, show_result
+from little_monster.platform.errors import StartupError
+from little_monster.platform.settings import Settings
 
 BEGUN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -32,3 +37,11 @@ def test_a_job_that_failed_says_why_to_the_letter() -> None:
     text = shown(JobStatus.FAILED, error_reason=reason)
     assert reason in text
     assert "The same command goes on" in text
+
+
+async def test_a_database_that_is_away_is_one_clear_error() -> None:
+    settings = Settings.model_validate({"database": {"url": "postgresql://lm@127.0.0.1:1/none"}})
+    with pytest.raises(StartupError, match="ingest: ") as raised:
+        async with library._database(settings) as database:
+            await library._read(database, uuid4(), uuid4())
+    assert raised.value.remedy == "the same command goes on when the database answers"
