@@ -21,7 +21,7 @@ from little_monster.db.session import Database, Session
 from little_monster.pipelines.ingest import KIND
 from little_monster.pipelines.library.sources import name_of, read_parts
 from little_monster.pipelines.stages.columns import Document, Failure, File
-from little_monster.platform.errors import ProblemError
+from little_monster.platform.errors import ConfigurationError, InvalidInput, ProblemError
 from little_monster.platform.services.documents import INGEST_ATTEMPTS
 from little_monster.platform.services.files import FileInspector
 from little_monster.platform.storage import PART_BYTES, FileStorage
@@ -69,11 +69,11 @@ class Intake:
             raise
         except ProblemError as problem:
             return self._failed(file, problem.code, problem.detail)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, ConfigurationError) as error:
             return self._failed(file, "file_unreadable", f"The file cannot be read: {error}")
 
     async def _take(self, file: File) -> Document:
-        subject = Subject(file["subject"]) if file["subject"] else self._run.subject
+        subject = self._subject(file)
         with SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES) as copy:
             seen = await self._copy(file["uri"], copy)
             async with self._database.session(self._run.owner) as session:
@@ -81,6 +81,14 @@ class Intake:
                 if (known := await self._known(session, file, seen.content_hash)) is not None:
                     return known
             return await self._add(file, seen, copy, subject)
+
+    def _subject(self, file: File) -> Subject | None:
+        try:
+            return Subject(file["subject"]) if file["subject"] else self._run.subject
+        except ValueError:
+            known = ", ".join(Subject)
+            reason = f"The manifest names the subject {file['subject']}, which is none of: {known}."
+            raise InvalidInput(reason, code="unknown_subject") from None
 
     async def _copy(self, uri: str, copy: Copy) -> FileInspector:
         """Return what the file is, having read it into a copy."""

@@ -6,6 +6,7 @@ read as it is needed: neither a folder nor a manifest is ever held whole.
 """
 
 import asyncio
+import codecs
 import csv
 import json
 from collections.abc import AsyncIterator, Iterator
@@ -14,7 +15,7 @@ from typing import Any
 
 from little_monster.pipelines.stages.columns import File
 from little_monster.platform.errors import ConfigurationError
-from little_monster.platform.storage import PART_BYTES, open_storage
+from little_monster.platform.storage import PART_BYTES, FileStorage, open_storage
 
 S3 = "s3://"
 
@@ -23,7 +24,7 @@ def list_files(source: str, *, manifest: bool = False) -> Iterator[File]:
     """Yield the files of a source, always in the same order.
 
     Raises:
-        ConfigurationError: there is no such source, or a line of the manifest cannot be read.
+        ConfigurationError: there is no such source, or a folder or a line of the manifest cannot be read.
         Unavailable: the bucket does not answer.
     """
     if manifest:
@@ -45,10 +46,11 @@ async def read_parts(uri: str) -> AsyncIterator[bytes]:
     Raises:
         FileNotFoundError, OSError: it cannot be read.
         NotFound: the bucket has no such file. Unavailable: the bucket does not answer.
+        ConfigurationError: the URI names no bucket.
     """
     if uri.startswith(S3):
-        bucket, _, key = uri.removeprefix(S3).partition("/")
-        async for part in open_storage(f"{S3}{bucket}").stream(key):
+        storage, key = _bucket_of(uri)
+        async for part in storage.stream(key):
             yield part
         return
     file = await asyncio.to_thread(Path(uri).open, "rb")
@@ -57,27 +59,43 @@ async def read_parts(uri: str) -> AsyncIterator[bytes]:
             yield part
 
 
-def _in_folder(path: Path) -> Iterator[File]:
+def _in_folder(path: Path, above: frozenset[Path] = frozenset()) -> Iterator[File]:
     if path.is_file():
         yield _file(str(path))
         return
     if not path.is_dir():
         raise ConfigurationError(f"{path}: there is no such file or folder")
-    for item in sorted(path.iterdir()):
+    here = path.resolve()
+    if here in above:
+        # A link that leads back.
+        return
+    try:
+        items = sorted(path.iterdir())
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}") from None
+    for item in items:
         if item.name.startswith("."):
             continue
         if item.is_dir():
-            yield from _in_folder(item)
+            yield from _in_folder(item, above | {here})
         elif item.is_file():
             yield _file(str(item))
 
 
 def _in_bucket(source: str) -> Iterator[File]:
-    bucket, _, prefix = source.removeprefix(S3).partition("/")
-    keys = open_storage(f"{S3}{bucket}").keys(prefix)
+    storage, prefix = _bucket_of(source)
+    bucket, keys = source.removeprefix(S3).partition("/")[0], storage.keys(prefix)
     with asyncio.Runner() as runner:
         while (key := runner.run(_next(keys))) is not None:
             yield _file(f"{S3}{bucket}/{key}")
+
+
+def _bucket_of(uri: str) -> tuple[FileStorage, str]:
+    """Return the bucket that a URI names, and the key or prefix in it."""
+    bucket, _, key = uri.removeprefix(S3).partition("/")
+    if not bucket:
+        raise ConfigurationError(f"{uri}: names no bucket")
+    return open_storage(f"{S3}{bucket}"), key
 
 
 async def _next(keys: AsyncIterator[str]) -> str | None:
@@ -89,7 +107,11 @@ def _listed(source: str) -> Iterator[File]:
         path = entry.get("path")
         if not path or not isinstance(path, str):
             raise ConfigurationError(f"{source}: entry {number} has no path")
-        yield _file(_absolute(source, path), entry.get("title") or None, entry.get("subject") or None)
+        yield _file(_absolute(source, path), _text(entry.get("title")), _text(entry.get("subject")))
+
+
+def _text(value: Any) -> str | None:
+    return None if value in (None, "") else str(value)
 
 
 def _entries(source: str) -> Iterator[dict[str, Any]]:
@@ -97,7 +119,10 @@ def _entries(source: str) -> Iterator[dict[str, Any]]:
     lines = _lines(source)
     suffix = Path(source).suffix.lower()
     if suffix == ".csv":
-        yield from csv.DictReader(lines)
+        try:
+            yield from csv.DictReader(lines)
+        except csv.Error as error:
+            raise ConfigurationError(f"{source}: {error}") from None
         return
     for number, line in enumerate(lines, start=1):
         text = line.strip()
@@ -117,10 +142,10 @@ def _object(source: str, number: int, text: str) -> dict[str, Any]:
 
 
 def _lines(source: str) -> Iterator[str]:
-    if source.startswith(S3):
-        yield from _remote_lines(source)
-        return
     try:
+        if source.startswith(S3):
+            yield from _remote_lines(source)
+            return
         with Path(source).open(encoding="utf-8-sig", newline="") as file:
             yield from file
     except (OSError, UnicodeDecodeError) as error:
@@ -128,12 +153,12 @@ def _lines(source: str) -> Iterator[str]:
 
 
 def _remote_lines(source: str) -> Iterator[str]:
-    rest, parts = b"", read_parts(source)
+    rest, parts, decoder = "", read_parts(source), codecs.getincrementaldecoder("utf-8-sig")()
     with asyncio.Runner() as runner:
         while part := runner.run(_next_part(parts)):
-            *whole, rest = (rest + part).split(b"\n")
-            yield from (line.decode() for line in whole)
-    yield rest.decode()
+            *whole, rest = (rest + decoder.decode(part)).split("\n")
+            yield from whole
+    yield rest + decoder.decode(b"", final=True)
 
 
 async def _next_part(parts: AsyncIterator[bytes]) -> bytes:

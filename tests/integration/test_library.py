@@ -242,6 +242,17 @@ async def test_a_new_file_is_read_once_and_stored_as_it_was_read(
     assert await storage.get(f"{world.owner}/{row['document_id']}/original") == content
 
 
+@pytest.mark.parametrize(
+    ("uri", "subject", "code"),
+    [("s3:///a.pdf", None, "file_unreadable"), ("pdf-0.pdf", "alchemy", "unknown_subject")],
+)
+async def test_an_entry_that_is_wrong_fails_alone(
+    world: World, uri: str, subject: str | None, code: str
+) -> None:
+    row = await world.intake("library:one:worker").take(File(uri=uri, title=None, subject=subject))
+    assert (row["outcome"], (row["error"] or {})["code"]) == ("failed", code)
+
+
 async def test_what_a_dead_run_left_is_taken_over_and_what_others_read_is_left_to_them(world: World) -> None:
     order = await world.open()
     one, other, third = (

@@ -31,6 +31,22 @@ def test_a_folder_is_searched_in_a_steady_order_without_what_is_hidden(tmp_path:
         uris(tmp_path / "missing")
 
 
+def test_a_link_that_leads_back_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/b.txt").touch()
+    (tmp_path / "a/back").symlink_to(tmp_path)
+    assert uris(tmp_path) == [str(tmp_path / "a/b.txt")]
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> Iterator[Path]:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(ConfigurationError, match=f"{tmp_path}: Permission denied"):
+        uris(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [
@@ -50,12 +66,24 @@ def test_a_manifest_names_files(tmp_path: Path, name: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("m.csv", "file\nx\n"), ("m.jsonl", "[1]\n"), ("m.jsonl", '{"path": 3}\n')]
+    ("name", "text"),
+    [
+        ("m.csv", "file\nx\n"),
+        ("m.csv", f"path\n{'x' * 200_000}\n"),
+        ("m.jsonl", "[1]\n"),
+        ("m.jsonl", '{"path": 3}\n'),
+    ],
 )
 def test_a_manifest_that_cannot_be_read_is_refused(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(ConfigurationError, match=name):
         uris(tmp_path / name, manifest=True)
+
+
+def test_a_title_may_be_a_number(tmp_path: Path) -> None:
+    (tmp_path / "m.jsonl").write_text('{"path": "/a.pdf", "title": 1984, "subject": ""}\n')
+    (file,) = list_files(str(tmp_path / "m.jsonl"), manifest=True)
+    assert (file["title"], file["subject"]) == ("1984", None)
 
 
 def test_a_manifest_is_never_in_memory(tmp_path: Path) -> None:
@@ -92,6 +120,21 @@ async def test_a_manifest_may_be_in_a_bucket(bucket: MemoryStore) -> None:
     bucket.put("lists/m.txt", b"one.pdf\ntwo.pdf")
     found = await asyncio.to_thread(lambda: uris("s3://library/lists/m.txt", manifest=True))
     assert found == ["s3://library/lists/one.pdf", "s3://library/lists/two.pdf"]
+
+
+async def test_a_manifest_in_a_bucket_is_utf8_with_or_without_a_mark(bucket: MemoryStore) -> None:
+    bucket.put("m.csv", "path\nüber.pdf\n".encode("utf-8-sig"))
+    assert await asyncio.to_thread(lambda: uris("s3://b/m.csv", manifest=True)) == ["s3://b/über.pdf"]
+    bucket.put("m.txt", "über.pdf".encode("latin-1"))
+    with pytest.raises(ConfigurationError, match=r"m\.txt: .*utf-8"):
+        await asyncio.to_thread(lambda: uris("s3://b/m.txt", manifest=True))
+
+
+async def test_a_uri_without_a_bucket_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="s3:///a: names no bucket"):
+        uris("s3:///a")
+    with pytest.raises(ConfigurationError, match="s3:///a: names no bucket"):
+        _ = [part async for part in read_parts("s3:///a")]
 
 
 @pytest.mark.parametrize(
