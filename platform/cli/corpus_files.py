@@ -15,7 +15,7 @@ from little_monster.platform.services.evaluation.dataset import Entry
 _DATE: Final = datetime(2026, 1, 1, tzinfo=UTC)
 _BLANK_LINES: Final = re.compile(r"\n\s*\n")
 # XML has no place for them, nor has a page.
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 _MARKS: Final = re.compile(r"([\\`*_{}\[\]#~|])")
 # What begins a list or a quotation, where it begins a line.
 _LINE_MARKS: Final = re.compile(r"^(\s*)([-+>=]|\d+(?=[.)]))", re.MULTILINE)
