@@ -63,12 +63,16 @@ def order_of(source: str, **values: Any) -> Order:
     """Return the order for a source as the operator wrote it.
 
     Raises:
-        ConfigurationError: there is no such file or folder here.
+        ConfigurationError: there is no such file or folder here, or nobody lets us look at it.
     """
     if not source.startswith("s3://"):
         path = Path(source).expanduser().resolve()
-        if not path.exists():
-            raise ConfigurationError(f"{path}: there is no such file or folder")
+        try:
+            path.stat()
+        except FileNotFoundError:
+            raise ConfigurationError(f"{path}: there is no such file or folder") from None
+        except OSError as error:
+            raise ConfigurationError(f"{path}: {error.strerror}") from None
         source = str(path)
     manifest = values.pop("manifest") or Path(source).suffix.lower() in _MANIFESTS
     return Order(source, manifest=manifest, **values)

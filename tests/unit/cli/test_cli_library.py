@@ -1,6 +1,7 @@
-"""What `little-monster ingest --owner` shows of a job that has ended, and of a database that is away."""
+"""`little-monster ingest --owner`: what it is given, what it shows, and a database that is away."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -9,8 +10,8 @@ from rich.console import Console
 
 from little_monster.db.models.jobs import Job, JobStatus
 from little_monster.platform.cli import library
-from little_monster.platform.cli.library import Result, show_result
-from little_monster.platform.errors import StartupError
+from little_monster.platform.cli.library import Result, order_of, show_result
+from little_monster.platform.errors import ConfigurationError, StartupError
 from little_monster.platform.settings import Settings
 
 BEGUN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -37,6 +38,20 @@ def test_a_job_that_failed_says_why_to_the_letter() -> None:
     text = shown(JobStatus.FAILED, error_reason=reason)
     assert reason in text
     assert "The same command goes on" in text
+
+
+def test_a_source_that_cannot_be_looked_at_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigurationError, match="none: there is no such file or folder"):
+        order_of(str(tmp_path / "none"), manifest=False)
+    (tmp_path / "m.csv").touch()
+    assert order_of(str(tmp_path / "m.csv"), manifest=False).manifest
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    with pytest.raises(ConfigurationError, match="a: Permission denied"):
+        order_of(str(tmp_path / "a"), manifest=False)
 
 
 async def test_a_database_that_is_away_is_one_clear_error() -> None:
