@@ -24,7 +24,8 @@ def parse_epub(content: bytes) -> ParsedDocument:
     """Read a book. It has no pages: each reader lays it out anew.
 
     Raises:
-        ReadFailure: `epub_encrypted`, `epub_damaged`, `epub_too_large`, `no_text`.
+        ReadFailure: `epub_encrypted`, `epub_damaged`, `epub_too_large`, `no_text`; of a page `text_encoding`,
+            `too_much_text`, `html_damaged`.
     """
     with open_archive(content, kind="epub", needs=_CONTAINER, damaged=_damaged) as archive:
         if _RIGHTS in archive.namelist():

@@ -21,7 +21,7 @@ def parse_markdown(content: bytes) -> ParsedDocument:
     """Read Markdown; the text is what a reader sees, without the marks.
 
     Raises:
-        ReadFailure: `text_encoding`, `no_text`, `markdown_damaged`.
+        ReadFailure: `text_encoding`, `too_much_text`, `no_text`, `markdown_damaged`.
     """
     text = decode(content)
     front = _FRONT_MATTER.match(text)

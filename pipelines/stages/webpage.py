@@ -25,12 +25,14 @@ def parse_html(content: bytes) -> ParsedDocument:
     """Read a web page: what a browser shows of it. Nothing that it names is fetched.
 
     Raises:
-        ReadFailure: `text_encoding`, `html_damaged`, `no_text`.
+        ReadFailure: `text_encoding`, `too_much_text`, `html_damaged`, `no_text`.
     """
     text = _decode(content)
     builder = DocumentBuilder()
     add_html(builder, text)
     root = read_html(text)
+    if root is None:
+        return builder.build()
     return builder.build(
         title=_first(root, "string(//head/title)") or builder.first_heading(),
         author=_meta(root, "author") or _meta(root, "article:author"),
@@ -61,11 +63,16 @@ def add_html(builder: DocumentBuilder, text: str) -> None:
 
 def read_html(text: str) -> Any:
     """Return the tree of a page, None when there is nothing in it. Raises as `add_html`."""
+    etree: Any = import_module("lxml.etree")
     html: Any = import_module("lxml.html")
     with failing_as(_damaged):
         # In bytes, as lxml refuses a text that names an encoding.
         parser = html.HTMLParser(encoding="utf-8", no_network=True, remove_pis=True)
-        return html.document_fromstring(text.encode(), parser=parser, ensure_head_body=True)
+        try:
+            return html.document_fromstring(text.encode(), parser=parser, ensure_head_body=True)
+        except etree.ParserError:
+            # "Document is empty".
+            return None
 
 
 def _decode(content: bytes) -> str:

@@ -220,6 +220,10 @@ class TestEpub:
             ("paragraph", 0, "A seal hunts fish."),
         ]
 
+    def test_an_empty_page_is_left_out(self) -> None:
+        pages = {"cover.xhtml": "", "one.xhtml": "<p>A whale breathes air.</p>", "end.xhtml": "<!-- -->"}
+        assert parse(documents.epub_file(pages), "epub").text == "A whale breathes air."
+
     def test_a_protected_book(self) -> None:
         book = {"META-INF/container.xml": "<container/>", "META-INF/rights.xml": "<rights/>"}
         assert code_of(documents.zip_of(book), "epub") == "epub_encrypted"
@@ -257,8 +261,9 @@ class TestHtml:
         page = f'<html><head><meta charset="{encoding}"></head><body><p>Größe und Länge</p></body></html>'
         assert parse(page.encode(encoding), "html").text == "Größe und Länge"
 
-    def test_without_text(self) -> None:
-        assert code_of(b"<html><script>1</script></html>", "html") == "no_text"
+    @pytest.mark.parametrize("page", [b"<html><script>1</script></html>", b"<!-- nothing -->", b" \n"])
+    def test_without_text(self, page: bytes) -> None:
+        assert code_of(page, "html") == "no_text"
 
 
 class TestMarkdown:
