@@ -4,6 +4,7 @@ LittleMonsterError
 ├── ConfigurationError            a setting is wrong: the operator must change it
 ├── StartupError                  a part of the stack did not start: says which, why, what to do
 ├── BrokenDataset                 a folder for evaluation cannot be read: the message names file and line
+├── ReadFailure                   a document cannot be read: `code` and a reason for its owner
 └── ProblemError                  what a client of the API sees (RFC 9457): stable `code`, HTTP `status`
     ├── InvalidInput              422, with `errors[]`     the caller must change the request
     │   └── MalformedJson         400
@@ -21,7 +22,6 @@ LittleMonsterError
     ├── ContentRefused            422                      moderation
     └── Unavailable               503, `retry_after_s`     the caller may repeat the same request later
         └── EngineFailed          502                      a model or an endpoint behind us failed
-ReadFailure                       a document cannot be read: `code` and a reason for its owner
 """
 
 from collections.abc import Sequence
