@@ -10,6 +10,7 @@ from typing import Any
 import ray
 from ray.exceptions import OutOfMemoryError, RayError, RayTaskError, WorkerCrashedError
 
+from little_monster.pipelines.sandbox import failures
 from little_monster.pipelines.stages.read import ReadDocument, ReadRequest, read
 from little_monster.platform.errors import ReadFailure, Unavailable
 
@@ -71,7 +72,7 @@ class RayReader:
                 raise
             except RayError as error:
                 raise _unavailable() from error
-        raise ReadFailure("parser_crashed", "The program that reads documents crashed on this one.")
+        raise failures.crashed()
 
     async def _read(self, request: ReadRequest) -> ReadDocument:
         items = self._task.remote(request)
@@ -97,8 +98,7 @@ class RayReader:
         try:
             outcome: ReadDocument | ReadFailure = await asyncio.wait_for(_next(items), limit_s)
         except TimeoutError:
-            reason = f"Reading the document took longer than {limit_s:.0f} seconds."
-            raise ReadFailure("parse_timeout", reason) from None
+            raise failures.timeout(limit_s) from None
         return outcome
 
 
