@@ -57,7 +57,7 @@ class Embedding:
     async def embed(self, texts: list[str], source: str = "", urgent: bool = False) -> numpy.ndarray:
         """Return float32 vectors of shape (len(texts), dimension)."""
         engine = await self._models.get(source or self._configured)
-        return await self._lanes.encode(engine, texts, urgent=urgent)
+        return await self._lanes.encode(engine if urgent else engine.background, texts, urgent=urgent)
 
 
 class EndpointEmbedding:
@@ -111,6 +111,7 @@ def model_loader(options: EmbeddingOptions, settings: Settings) -> Callable[[str
         cache=exported_models(settings),
         device=options.device,
         batch_size=options.batch_size,
+        background=options.bulk_threads,
         trust_remote_code=options.trust_remote_code,
     )
 

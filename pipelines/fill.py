@@ -19,6 +19,7 @@ from little_monster.db.models.user_documents import EmbeddingStatus
 from little_monster.db.repositories import document_chunks, drift
 from little_monster.db.session import Database
 from little_monster.pipelines.stages.embed import embed_batches, embedded_text
+from little_monster.platform.engines.lanes import Encoder
 from little_monster.platform.engines.protocols import Embedder
 from little_monster.platform.priority import give_way
 from little_monster.platform.resources import open_database
@@ -133,10 +134,11 @@ def _read(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 class Engine(Protocol):
-    """A loaded model."""
+    """A loaded model, and what gives its vectors of texts that nobody waits for."""
 
-    def encode(self, texts: list[str]) -> "numpy.ndarray":
-        """Return float32 vectors of shape (len(texts), dimension)."""
+    @property
+    def background(self) -> Encoder:
+        """It may be the model itself."""
         ...
 
 
@@ -146,13 +148,13 @@ class _Model:
     def __init__(self, load: Callable[[str], Engine], source: str) -> None:
         # Whoever waits for an answer goes first.
         give_way(_NICENESS)
-        self._engine = load(source)
+        self._encoder = load(source).background
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         texts = batch.pop("text", [])
         if not len(texts):
             return batch  # A block of a range without passages, which has no columns.
-        return {**batch, "vector": self._engine.encode([str(text) for text in texts])}
+        return {**batch, "vector": self._encoder.encode([str(text) for text in texts])}
 
 
 class EmbedderFill:

@@ -13,9 +13,13 @@ _EXPORTED = Path("models", "embedding")
 
 
 class LocalEmbedder(Encoder, Protocol):
-    """A loaded model that says which it is."""
+    """A loaded model that says which it is.
+
+    `background` gives the same vectors of texts that nobody waits for; it may be the model itself.
+    """
 
     info: EmbedderInfo
+    background: Encoder
 
 
 def exported_models(settings: Settings) -> Path:
@@ -30,9 +34,11 @@ def open_local(
     cache: Path,
     device: str | None = None,
     batch_size: int = 32,
+    background: int = 1,
     trust_remote_code: bool = False,
 ) -> LocalEmbedder:
-    """Load a model. Blocks; the options are those of `EmbeddingOptions`, `cache` is `exported_models`.
+    """Load a model. Blocks; the options are those of `EmbeddingOptions`, `cache` is `exported_models`,
+    `background` how many slices of what nobody waits for are done at once.
 
     Raises:
         ConfigurationError: there is no such model, or the backend cannot run it.
@@ -46,4 +52,6 @@ def open_local(
         )
     from little_monster.platform.engines.onnx_embedder import OnnxEngine
 
-    return OnnxEngine(source, precision=backend, cache=cache, trust_remote_code=trust_remote_code)
+    return OnnxEngine(
+        source, precision=backend, cache=cache, background=background, trust_remote_code=trust_remote_code
+    )

@@ -9,7 +9,9 @@ import numpy
 from tokenizers import Tokenizer
 
 from little_monster.platform.engines import onnx_export
+from little_monster.platform.engines.lanes import Encoder
 from little_monster.platform.engines.models import model_name
+from little_monster.platform.engines.onnx_background import BackgroundEncoder
 from little_monster.platform.engines.protocols import EmbedderInfo
 
 
@@ -25,6 +27,7 @@ class OnnxEngine:
         precision: `onnx` computes as PyTorch does, `onnx-int8` with weights and products of 8 bits.
         cache: where exported models are kept.
         threads: cores of one call; None: what OMP_NUM_THREADS says, else all.
+        background: processes for what nobody waits for, which `self.background` starts when it is asked.
         trust_remote_code: run the code that a model's repository brings.
 
     Raises:
@@ -38,6 +41,7 @@ class OnnxEngine:
         precision: onnx_export.Precision,
         cache: Path,
         threads: int | None = None,
+        background: int = 1,
         trust_remote_code: bool = False,
     ) -> None:
         folder = onnx_export.prepare(source, precision, cache, trust_remote_code=trust_remote_code)
@@ -49,6 +53,9 @@ class OnnxEngine:
         self._tokenizer.enable_truncation(about["max_tokens"])
         prompt_tokens = len(self._tokenizer.encode(self._prompt, add_special_tokens=False).ids)
         self._session = _session(folder / onnx_export.MODEL, threads)
+        self.background: Encoder = BackgroundEncoder(
+            source, precision=precision, cache=cache, processes=background
+        )
         self.info = EmbedderInfo(
             model=model_name(source),
             source=source,

@@ -3,6 +3,7 @@
 import threading
 from typing import TYPE_CHECKING, Any
 
+from little_monster.platform.engines.lanes import Encoder
 from little_monster.platform.engines.models import model_name, resolve_model
 from little_monster.platform.engines.protocols import EmbedderInfo
 
@@ -34,6 +35,7 @@ class SentenceTransformerEngine:
             resolve_model(source), device=device, trust_remote_code=trust_remote_code
         )
         self._batch_size = batch_size
+        self.background: Encoder = self
         # Its tokenizer is for one thread at a time.
         self._one_call = threading.Lock()
         dimension = self._model.get_embedding_dimension()

@@ -55,21 +55,22 @@ def passages() -> list[str]:
 
 def measure(rounds: int, data: Path | None) -> Result:
     """Compare the engines on one core each, in turns."""
-    with tempfile.TemporaryDirectory() as cache:
+    with tempfile.TemporaryDirectory() as folder:
+        cache = Path(folder)
         bare = SentenceTransformerEngine(MODEL, device="cpu")
         exact, small = (
-            OnnxEngine(MODEL, precision=precision, cache=Path(cache), threads=1)
+            OnnxEngine(MODEL, precision=precision, cache=cache, threads=1, background=2)
             for precision in ("onnx", "onnx-int8")
         )
-    ways: dict[str, Encode] = {BARE: bare.encode, "onnx": exact.encode, SERVED: small.encode}
-    return {
-        "speed": _speed(ways, rounds),
-        "waits": asyncio.run(_waits(small, rounds)),
-        "quality": {
-            name: asyncio.run(_quality(ways, read_dataset(data / name)))
-            for name in (_datasets(data) if data else [])
-        },
-    }
+        ways: dict[str, Encode] = {BARE: bare.encode, "onnx": exact.encode, SERVED: small.encode}
+        return {
+            "speed": _speed(ways, rounds),
+            "waits": asyncio.run(_waits(small, rounds)),
+            "quality": {
+                name: asyncio.run(_quality(ways, read_dataset(data / name)))
+                for name in (_datasets(data) if data else [])
+            },
+        }
 
 
 def _speed(ways: dict[str, Encode], rounds: int) -> dict[str, Any]:
@@ -108,7 +109,7 @@ async def _waits(engine: OnnxEngine, rounds: int) -> dict[str, Any]:
 
 async def _flood(lanes: Lanes, engine: OnnxEngine, texts: Sequence[str]) -> None:
     while True:
-        await asyncio.gather(*(lanes.encode(engine, texts, urgent=False) for _ in range(2)))
+        await asyncio.gather(*(lanes.encode(engine.background, texts, urgent=False) for _ in range(2)))
 
 
 async def _ask(lanes: Lanes, engine: OnnxEngine, texts: Sequence[str]) -> list[float]:

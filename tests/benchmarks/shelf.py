@@ -28,7 +28,7 @@ class LocalEmbedder:
     """The engine of a laptop's embedding deployment, with its two lanes, as an `Embedder`."""
 
     def __init__(self, source: str = MODEL, *, cache: Path) -> None:
-        self._engine = OnnxEngine(source, precision="onnx-int8", cache=cache, threads=1)
+        self._engine = OnnxEngine(source, precision="onnx-int8", cache=cache, threads=1, background=2)
         self._lanes = Lanes(urgent_threads=2, bulk_threads=2)
 
     async def describe(self, source: str = "") -> EmbedderInfo:
@@ -46,7 +46,8 @@ class LocalEmbedder:
         urgent: bool = False,
     ) -> list[list[float]]:
         """Return one vector a text."""
-        vectors: list[list[float]] = (await self._lanes.encode(self._engine, texts, urgent=urgent)).tolist()
+        encoder = self._engine if urgent else self._engine.background
+        vectors: list[list[float]] = (await self._lanes.encode(encoder, texts, urgent=urgent)).tolist()
         return vectors
 
 

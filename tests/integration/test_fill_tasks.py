@@ -59,6 +59,10 @@ def load(source: str) -> Any:
     """An engine for the actor; made here, as it must not be imported there."""
 
     class Words:
+        @property
+        def background(self) -> Any:
+            return self
+
         def encode(self, texts: list[str]) -> Any:
             return numpy.asarray([embedder._embed(text) for text in texts], dtype=numpy.float32)
 

@@ -18,16 +18,23 @@ from little_monster.platform.errors import ConfigurationError, Unavailable
 
 @dataclass
 class Engine:
-    """Its vectors tell the model and the length of the text."""
+    """Its vectors tell the model, the length of the text, and whether they were made in the background."""
 
     source: str
+    in_background: bool = False
 
     @property
     def info(self) -> EmbedderInfo:
-        return EmbedderInfo(self.source, self.source, 2, 256)
+        return EmbedderInfo(self.source, self.source, 3, 256)
+
+    @property
+    def background(self) -> "Engine":
+        return Engine(self.source, in_background=True)
 
     def encode(self, texts: list[str]) -> numpy.ndarray:
-        return numpy.array([[ord(self.source[0]), len(text)] for text in texts], numpy.float32)
+        return numpy.array(
+            [[ord(self.source[0]), len(text), self.in_background] for text in texts], numpy.float32
+        )
 
 
 @pytest.fixture
@@ -49,10 +56,10 @@ async def replica(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Embedding:
 async def test_the_source_names_the_model(replica: Embedding, urgent: bool) -> None:
     assert (await replica.describe()).model == "configured"
     assert (await replica.describe("other")).model == "other"
-    assert (await replica.embed(["four"], "", urgent)).tolist() == [[ord("c"), 4]]
+    assert (await replica.embed(["four"], "", urgent)).tolist() == [[ord("c"), 4, not urgent]]
     assert (await replica.embed(["four", "six six"], "other", urgent)).tolist() == [
-        [ord("o"), 4],
-        [ord("o"), 7],
+        [ord("o"), 4, not urgent],
+        [ord("o"), 7, not urgent],
     ]
 
 
@@ -77,8 +84,8 @@ class Handle:
 async def test_through_a_handle(replica: Embedding) -> None:
     embedder = handles.embedder(Handle(replica))  # type: ignore[arg-type]
     await embedder.load("other")
-    assert (await embedder.describe("other")).dimension == 2
-    assert await embedder.embed(["four"], source="other", urgent=True) == [[ord("o"), 4]]
+    assert (await embedder.describe("other")).dimension == 3
+    assert await embedder.embed(["four"], source="other", urgent=True) == [[ord("o"), 4, 0]]
     assert await embedder.embed([], source="other") == []
 
 
