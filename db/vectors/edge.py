@@ -186,6 +186,8 @@ def _open_shard(path: Path, dimension: int) -> Any:
     config = qdrant.EdgeConfig(
         vectors={DENSE: qdrant.EdgeVectorParams(size=dimension, distance=qdrant.Distance.Cosine)},
         sparse_vectors={SPARSE: qdrant.EdgeSparseVectorParams(modifier=qdrant.Modifier.Idf)},
+        # Segments of one search side by side: it wakes more threads than that saves where tenants are small.
+        max_search_threads=1,
     )
     if (path / "edge_config.json").exists():
         shard = qdrant.EdgeShard.load(str(path), config)

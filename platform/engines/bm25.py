@@ -72,9 +72,17 @@ def find(wanted: Set[str], text: str) -> list[Term]:
     if _SCRIPT_WITHOUT_SPACES.search(text):
         return [term for term in terms(text) if term[2] in wanted]
     words = {word: stem for word in {*_WORD.findall(text)} if (stem := _stem(word)) in wanted}
-    if not words:
-        return []
-    return [(*match.span(), words[match[0]]) for match in _WORD.finditer(text) if match[0] in words]
+    return sorted((*span, stem) for word, stem in words.items() for span in _places(word, text))
+
+
+def _places(word: str, text: str) -> Iterator[tuple[int, int]]:
+    """Yield where a word stands in a text by itself, as `_WORD` would find it."""
+    start = text.find(word)
+    while start >= 0:
+        end = start + len(word)
+        if not (text[start - 1 : start].isalnum() or text[end : end + 1].isalnum()):
+            yield start, end
+        start = text.find(word, start + 1)
 
 
 def _pairs(word: str, start: int) -> Iterator[Term]:

@@ -5,8 +5,11 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 # A sentence ends with a stop, its closing quotes and brackets, and white space; so does an empty line and a
-# bullet.
-_GAP = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+|(?<=[。！？])\s*|\n\s*\n\s*|\n\s*(?=[-*•]\s)")  # noqa: RUF001
+# bullet. What a gap begins with stands first, so that all other characters are passed over at once.
+_GAP = re.compile(
+    r"[.!?…。！？\n](?:(?<=[.!?…])[\"'”’)\]]*\s+|(?<=[。！？])\s*"  # noqa: RUF001
+    r"|(?<=\n)\s*\n\s*|(?<=\n)\s*(?=[-*•]\s))"
+)
 
 # In an answer `[1]` behind the stop belongs to the sentence before it, so what follows must be seen first.
 _ANSWER_GAP = re.compile(
@@ -23,7 +26,8 @@ def sentence_spans(text: str) -> list[tuple[int, int]]:
     """Return `(start, end)` of every sentence, in order, without white space at its ends."""
     cuts = [0]
     for gap in _GAP.finditer(text):
-        if not _abbreviated(text, cuts[-1], gap.start()):
+        # The stop is part of the sentence, and of what may be an abbreviation.
+        if not _abbreviated(text, cuts[-1], gap.start() + 1):
             cuts.append(gap.end())
     cuts.append(len(text))
     return [span for start, end in pairwise(cuts) for span in _stripped(text, start, end)]
