@@ -13,7 +13,7 @@ import subprocess
 import sys
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import numpy
 
@@ -24,6 +24,7 @@ from little_monster.platform.priority import give_way
 
 # Of the processor it gets what nobody else wants, and a little more.
 _NICE: Final = 19
+# The data folder tells whose process this is.
 _VARIABLES: Final = ("LM_DATA_DIR", "TMPDIR", "HF_HOME", "HF_HUB_OFFLINE")
 # The first answer comes when the model is loaded.
 _ANSWER_S, _END_S = 300.0, 10.0
@@ -138,7 +139,7 @@ def main(arguments: list[str]) -> None:
     descriptor, source, precision, cache = arguments
     give_way(_NICE)
     with Connection(int(descriptor)) as connection, contextlib.suppress(EOFError, BrokenPipeError):
-        serve(connection, source, "onnx" if precision == "onnx" else "onnx-int8", Path(cache))
+        serve(connection, source, cast(Precision, precision), Path(cache))
 
 
 if __name__ == "__main__":
