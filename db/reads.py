@@ -88,26 +88,50 @@ class ReadQuery:
         self._query = query
         loader = _Loader(model)
         self._load, self._width = loader.load, len(loader.columns)
-        compiled: Any = query.with_only_columns(*loader.columns, *more).compile(dialect=_DIALECT)
-        if compiled.literal_execute_params or compiled.post_compile_params:
-            raise TypeError("a statement whose text depends on its values is for a session")
-        self._sql = str(compiled)
-        self._binds = [_Bind(compiled.binds[name]) for name in compiled.positiontup or ()]
+        self._statement = _Statement(query.with_only_columns(*loader.columns, *more))
 
     async def models(self, source: "AsyncSession | Reading", values: Mapping[str, Any]) -> list[Any]:
         """Return the model's rows, without more columns."""
         if isinstance(source, Reading):
-            return [self._load(record) for record in await self._fetch(source, values)]
+            return [self._load(record) for record in await self._statement.fetch(source, values)]
         return [*await source.scalars(self._query, values)]
 
     async def rows(self, source: "AsyncSession | Reading", values: Mapping[str, Any]) -> list[Sequence[Any]]:
         """Return the model's rows, each with the columns behind it."""
         if isinstance(source, Reading):
-            found = await self._fetch(source, values)
+            found = await self._statement.fetch(source, values)
             return [(self._load(record), *record[self._width :]) for record in found]
         return [*await source.execute(self._query, values)]
 
-    async def _fetch(self, reading: "Reading", values: Mapping[str, Any]) -> list[Record]:
+
+class ReadColumns:
+    """A SELECT of columns that is compiled once. Its values are the driver's: an enum is its label.
+
+    Args:
+        query: as for `ReadQuery`.
+    """
+
+    def __init__(self, query: Select[*tuple[Any, ...]]) -> None:
+        self._query, self._statement = query, _Statement(query)
+
+    async def rows(self, source: "AsyncSession | Reading", values: Mapping[str, Any]) -> list[Any]:
+        """Return the values of each row, in the order of the columns."""
+        if isinstance(source, Reading):
+            return await self._statement.fetch(source, values)
+        return [*await source.execute(self._query, values)]
+
+
+class _Statement:
+    """A compiled SELECT, as the driver takes it."""
+
+    def __init__(self, query: Select[*tuple[Any, ...]]) -> None:
+        compiled: Any = query.compile(dialect=_DIALECT)
+        if compiled.literal_execute_params or compiled.post_compile_params:
+            raise TypeError("a statement whose text depends on its values is for a session")
+        self._sql = str(compiled)
+        self._binds = [_Bind(compiled.binds[name]) for name in compiled.positiontup or ()]
+
+    async def fetch(self, reading: "Reading", values: Mapping[str, Any]) -> list[Record]:
         return await reading.fetch(self._sql, [bind.value(values) for bind in self._binds])
 
 

@@ -6,12 +6,12 @@ from functools import cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Uuid, any_, bindparam, delete, select
+from sqlalchemy import ARRAY, Select, Uuid, any_, bindparam, delete, select
 from sqlalchemy import insert as sql_insert
 
 from little_monster.db.models.document_chunks import DocumentChunk
 from little_monster.db.models.user_documents import Subject, UserDocument
-from little_monster.db.reads import ReadQuery
+from little_monster.db.reads import ReadColumns, ReadQuery
 from little_monster.db.repositories.rows import Rows, changed
 from little_monster.db.session import Session, Source
 
@@ -38,6 +38,21 @@ class TitledChunk(NamedTuple):
     """A passage, and title and subject of its document."""
 
     chunk: DocumentChunk
+    title: str
+    subject: Subject | None
+
+
+class FoundChunk(NamedTuple):
+    """What a search shows of a passage, and title and subject of its document."""
+
+    id: UUID
+    document_id: UUID
+    content: str
+    page: int | None
+    page_end: int | None
+    start_offset: int
+    end_offset: int
+    headings: Rows[str]
     title: str
     subject: Subject | None
 
@@ -78,12 +93,27 @@ async def get_many(session: Source, chunk_ids: Sequence[UUID]) -> Rows[TitledChu
     return [found[chunk_id] for chunk_id in chunk_ids if chunk_id in found]
 
 
+async def find_many(session: Source, chunk_ids: Sequence[UUID]) -> Rows[FoundChunk]:
+    """Return the same, without what a search does not show."""
+    rows = [FoundChunk(*row) for row in await _found().rows(session, {"ids": [*chunk_ids]})]
+    found = {row.id: row for row in rows}
+    return [found[chunk_id] for chunk_id in chunk_ids if chunk_id in found]
+
+
 @cache
 def _titled() -> ReadQuery:
-    return ReadQuery(
-        select(DocumentChunk, UserDocument.title, UserDocument.subject)
-        .join(UserDocument, UserDocument.id == DocumentChunk.document_id)
-        .where(DocumentChunk.id == any_(bindparam("ids", type_=ARRAY(Uuid))))
+    return ReadQuery(_named(select(DocumentChunk, UserDocument.title, UserDocument.subject)))
+
+
+@cache
+def _found() -> ReadColumns:
+    own = [getattr(DocumentChunk, name) for name in FoundChunk._fields[:-2]]
+    return ReadColumns(_named(select(*own, UserDocument.title, UserDocument.subject)))
+
+
+def _named(query: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
+    return query.join(UserDocument, UserDocument.id == DocumentChunk.document_id).where(
+        DocumentChunk.id == any_(bindparam("ids", type_=ARRAY(Uuid)))
     )
 
 

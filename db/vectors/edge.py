@@ -168,7 +168,7 @@ class _Ranker:
         request = qdrant.QueryRequest(
             limit, query=nearest, filter=self._points, with_payload=False, params=params
         )
-        return [(one.id, one.score) for one in self._shard.query(request)]
+        return [(one.id.int, one.score) for one in self._shard.query(request)]
 
 
 def _vectors(point: Point) -> dict[str, Any]:

@@ -233,7 +233,7 @@ class _Ranker:
             by_terms = [self._request(_sparse(query.sparse), SPARSE, limit, self._rarity)]
         requests = [*by_vector, *by_terms]
         answers = await self._client.query_batch_points(self._collection, requests) if requests else []
-        found = [[(UUID(str(one.id)), one.score) for one in answer.points] for answer in answers]
+        found = [[(UUID(str(one.id)).int, one.score) for one in answer.points] for answer in answers]
         return (found[0] if by_vector else []), (found[-1] if by_terms else [])
 
     async def vectors(self, ids: Sequence[UUID]) -> list[Sequence[float]]:

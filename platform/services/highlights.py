@@ -29,11 +29,15 @@ class Highlighter:
 
 
 def _best_sentence(content: str, shared: Sequence[bm25.Term]) -> Span | None:
-    best, most = None, 0
+    best, most, rest = None, 0, iter(shared)
+    word = next(rest, None)
     for start, end in sentence_spans(content):
-        found = len({term for at, _, term in shared if start <= at < end})
-        if found > most:
-            best, most = (start, end), found
+        found = set()
+        while word and word[0] < end:
+            found.add(word[2])
+            word = next(rest, None)
+        if len(found) > most:
+            best, most = (start, end), len(found)
     return best
 
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from little_monster.db.repositories import document_chunks
-from little_monster.db.repositories.document_chunks import TitledChunk
+from little_monster.db.repositories.document_chunks import FoundChunk
 from little_monster.db.session import Database
 from little_monster.db.vectors.hybrid import DEPTH
 from little_monster.db.vectors.index import Hit, Query, SearchFilter, VectorIndex
@@ -53,7 +53,9 @@ async def search_passages(
     hits = await index.search(owner, Query(vector, bm25.encode_query(query)), limit=depth, where=where)
     if reranker is None:
         hits = [*_at_most(hits, options.per_document)][: end + _SPARE_HITS]
-        found = await _read(database, owner, hits, where)
+        found = await _read(database, owner, hits[:end], where)
+        if len(found) < end:
+            found += await _read(database, owner, hits[end:], where)
     else:
         found = await _read(database, owner, hits, where)
         found = [*_at_most(await _reranked(reranker, query, found), options.per_document)]
@@ -65,12 +67,10 @@ async def _read(database: Database, owner: UUID, hits: Sequence[Hit], where: Sea
     if not hits:
         return []
     scores = {hit.id: hit.score for hit in hits}
-    rows = await database.fetch(owner, partial(document_chunks.get_many, chunk_ids=[*scores]))
+    rows = await database.fetch(owner, partial(document_chunks.find_many, chunk_ids=[*scores]))
     # A document whose subject was just changed stands under the old one in the index for a moment.
     return [
-        _passage(row, scores[row.chunk.id])
-        for row in rows
-        if not where.subjects or row.subject in where.subjects
+        _passage(row, scores[row.id]) for row in rows if not where.subjects or row.subject in where.subjects
     ]
 
 
@@ -95,19 +95,18 @@ def _at_most(found: Sequence[Found], per_document: int | None) -> Iterator[Found
             yield one
 
 
-def _passage(row: TitledChunk, score: float) -> Passage:
-    chunk = row.chunk
+def _passage(row: FoundChunk, score: float) -> Passage:
     return Passage(
-        chunk_id=chunk.id,
-        document_id=chunk.document_id,
+        chunk_id=row.id,
+        document_id=row.document_id,
         document_title=row.title,
-        content=chunk.content,
+        content=row.content,
         score=score,
-        page=chunk.page,
-        page_end=chunk.page_end,
-        start=chunk.start_offset,
-        end=chunk.end_offset,
-        headings=tuple(chunk.headings),
+        page=row.page,
+        page_end=row.page_end,
+        start=row.start_offset,
+        end=row.end_offset,
+        headings=tuple(row.headings),
     )
 
 

@@ -224,8 +224,8 @@ async def _stages(shelf: Shelf, stored: Tenants, questions: Sequence[tuple[UUID,
 
 
 async def _rows(shelf: Shelf, owner: UUID, ids: Sequence[UUID]) -> list[str]:
-    rows = await shelf.database.fetch(owner, partial(document_chunks.get_many, chunk_ids=ids))
-    return [row.chunk.content for row in rows]
+    rows = await shelf.database.fetch(owner, partial(document_chunks.find_many, chunk_ids=ids))
+    return [row.content for row in rows]
 
 
 async def _time(

@@ -9,7 +9,7 @@ import pytest
 from little_monster.db.vectors.hybrid import DEPTH, Ranking, fuse, search
 from little_monster.db.vectors.index import Query, SparseVector
 
-A, B, C, D = (UUID(int=number) for number in range(1, 5))
+A, B, C, D = range(1, 5)
 DOCUMENT = UUID(int=99)
 TERMS = SparseVector((1,), (1.0,))
 
@@ -20,7 +20,7 @@ class Ranker:
     def __init__(self, dense: Ranking = (), sparse: Ranking = (), moved: Ranking = ()) -> None:
         self.dense, self.sparse, self.moved = [dense, moved], sparse, moved
         self.asked: list[tuple[Query, int]] = []
-        self.gone: set[UUID] = set()
+        self.gone: set[int] = set()
 
     async def nearest(self, query: Query, limit: int) -> tuple[Ranking, Ranking]:
         self.asked.append((query, limit))
@@ -28,10 +28,10 @@ class Ranker:
         return dense, self.sparse if query.sparse.indices else ()
 
     async def vectors(self, ids: Sequence[UUID]) -> list[Sequence[float]]:
-        return [[0.0, 1.0] for point in ids if point not in self.gone]
+        return [[0.0, 1.0] for point in ids if point.int not in self.gone]
 
     async def payloads(self, ids: Sequence[UUID]) -> dict[UUID, dict[str, Any]]:
-        return {point: {"document_id": str(DOCUMENT)} for point in ids if point not in self.gone}
+        return {point: {"document_id": str(DOCUMENT)} for point in ids if point.int not in self.gone}
 
 
 def test_scores_are_shares_of_the_best_and_their_weighted_mean_counts() -> None:
@@ -56,17 +56,17 @@ async def test_the_query_moves_to_the_first_hits() -> None:
     assert (first.vector, depth) == ([1.0, 0.0], DEPTH)
     assert second.vector == pytest.approx([1.0, 0.4])
     assert not second.sparse.indices
-    assert [hit.id for hit in hits] == [B, D, C]
+    assert [hit.id.int for hit in hits] == [B, D, C]
     assert {hit.document_id for hit in hits} == {DOCUMENT}
 
 
 async def test_a_query_of_one_kind_keeps_its_scores() -> None:
     ranker = Ranker(dense=[(A, 0.9), (B, 0.8)])
     hits = await search(ranker, Query([1.0, 0.0]), limit=1)
-    assert [(hit.id, hit.score) for hit in hits] == [(A, 0.9)]
+    assert [(hit.id.int, hit.score) for hit in hits] == [(A, 0.9)]
     assert len(ranker.asked) == 1
     [hit] = await search(Ranker(sparse=[(C, 5.0)]), Query(sparse=TERMS), limit=2)
-    assert (hit.id, hit.score) == (C, 5.0)
+    assert (hit.id.int, hit.score) == (C, 5.0)
 
 
 async def test_points_that_are_deleted_meanwhile_are_passed_over() -> None:

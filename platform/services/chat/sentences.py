@@ -66,6 +66,6 @@ def _abbreviated(text: str, start: int, end: int) -> bool:
 
 
 def _stripped(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    span = text[start:end]
-    if span.strip():
-        yield start + len(span) - len(span.lstrip()), start + len(span.rstrip())
+    first = text[start:end].lstrip()
+    if first:
+        yield end - len(first), end - len(first) + len(first.rstrip())
