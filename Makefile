@@ -75,14 +75,22 @@ clean:  ## Remove .venv and caches (never the data folder)
 
 ##@ Check
 .PHONY: test lint types rules unit integration fuzz serve bench
-test: lint types  ## Everything: lint, types, rules, unit, integration, serve
+# Most tests wait for servers more than they compute, so that what needs no order runs side by side; each part shows
+# its output when it is done. The graph on Ray takes all cores and comes last.
+test: $(DEV_STAMP)  ## Everything: lint, types, rules, unit, integration, serve
+	@$(MAKE) --jobs=2 --output-sync=target most lint types generated
+	@$(MAKE) serve
+
+.PHONY: most generated
+most: $(DEV_STAMP)
 	$(call header,Rules; unit and integration tests)
 	@$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --ignore $(FUZZ) \
 	  tests/rules tests/unit tests/integration
+
+# By itself: these tests share one name, by which processes would share them out.
+generated: $(DEV_STAMP)
 	$(call header,Generated requests)
 	@$(BIN)/python -m pytest $(FUZZ)
-	$(call header,Serve tests (a Ray cluster of their own))
-	@$(BIN)/python -m pytest tests/serve tests/gpu
 
 lint: $(DEV_STAMP)  ## Style (ruff)
 	$(call header,Lint)
@@ -106,6 +114,7 @@ fuzz: $(DEV_STAMP)  ## Generated requests to every route, some 10,000 and other 
 	@LM_FUZZ_EXAMPLES=300 $(BIN)/python -m pytest $(FUZZ) --timeout=3600
 
 serve: $(DEV_STAMP)  ## Tests of the graph on Ray Serve, with the real small models
+	$(call header,Serve tests (a Ray cluster of their own))
 	@$(BIN)/python -m pytest tests/serve tests/gpu
 
 bench: $(DEV_STAMP)  ## Measure against bare vLLM and bare FastAPI; writes the results page
