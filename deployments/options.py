@@ -92,7 +92,7 @@ class EmbeddingOptions(_Options):
     urgent_threads: int = Field(1, ge=1)
     """Queries at once, each on a core of its own; PyTorch takes one at a time."""
     bulk_threads: int = Field(1, ge=1)
-    """Slices of ingestion at once, each on a core of its own; PyTorch takes one at a time."""
+    """Slices of ingestion at once, each in a process of its own; on a GPU PyTorch takes one at a time."""
     max_models: int = Field(2, ge=1)
     """Models in memory at once; while one replaces another, two are asked."""
     trust_remote_code: bool = False

@@ -19,8 +19,9 @@ from little_monster.db.models.user_documents import EmbeddingStatus
 from little_monster.db.repositories import document_chunks, drift
 from little_monster.db.session import Database
 from little_monster.pipelines.stages.embed import embed_batches, embedded_text
+from little_monster.pipelines.stages.windows import windows
 from little_monster.platform.engines.lanes import Encoder
-from little_monster.platform.engines.protocols import Embedder
+from little_monster.platform.engines.protocols import Embedder, EmbedderInfo
 from little_monster.platform.priority import give_way
 from little_monster.platform.resources import open_database
 from little_monster.platform.settings import load_settings
@@ -137,6 +138,9 @@ class Engine(Protocol):
     """A loaded model, and what gives its vectors of texts that nobody waits for."""
 
     @property
+    def info(self) -> EmbedderInfo: ...
+
+    @property
     def background(self) -> Encoder:
         """It may be the model itself."""
         ...
@@ -148,13 +152,15 @@ class _Model:
     def __init__(self, load: Callable[[str], Engine], source: str) -> None:
         # Whoever waits for an answer goes first.
         give_way(_NICENESS)
-        self._encoder = load(source).background
+        engine = load(source)
+        self._info, self._encoder = engine.info, engine.background
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         texts = batch.pop("text", [])
         if not len(texts):
             return batch  # A block of a range without passages, which has no columns.
-        return {**batch, "vector": self._encoder.encode([str(text) for text in texts])}
+        cut = windows([str(text) for text in texts], self._info)
+        return {**batch, "vector": cut.join(self._encoder.encode(cut.texts))}
 
 
 class EmbedderFill:

@@ -40,7 +40,7 @@ from little_monster.pipelines.stages.columns import (
     passage_row,
     vector_row,
 )
-from little_monster.pipelines.stages.embed import BATCH
+from little_monster.pipelines.stages.embed import BATCH, embed_whole
 from little_monster.pipelines.stages.read import ReadDocument, Reader, ReadRequest
 from little_monster.pipelines.stages.store import points, rows
 from little_monster.platform.engines.protocols import Embedder, EmbedderInfo
@@ -135,7 +135,7 @@ class Stages:
         """Return a vector for each passage of a batch, of several documents perhaps."""
         waiting = [row for row in batch if row["outcome"] is None and row["text"] is not None]
         try:
-            made = await self._parts.embedder.embed([row["text"] or "" for row in waiting])
+            made = await embed_whole(self._parts.embedder, [row["text"] or "" for row in waiting])
         except Exception as error:
             return await self._fail_all(batch, error)
         vectors = {row["chunk_id"]: vector for row, vector in zip(waiting, made, strict=True)}

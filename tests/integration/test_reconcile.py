@@ -17,6 +17,7 @@ from little_monster.db.repositories.rows import change
 from little_monster.db.vectors.collections import EdgeCollections
 from little_monster.db.vectors.index import Point, Query, SearchFilter, VectorIndex
 from little_monster.pipelines.reconcile import ReconcileParts, reconcile
+from little_monster.platform.engines.fakes import TOKENIZER
 from little_monster.platform.errors import NotFound
 from tests.fixtures.shelves import Ground, House, open_ground, open_house
 
@@ -194,7 +195,7 @@ async def test_what_is_read_reaches_every_collection(edge_house: House) -> None:
     house = edge_house
     user = await house.user()
     await house.shelf.live()
-    new = NewCollection("passages-2", "other", "other", 64, 256)
+    new = NewCollection("passages-2", "other", TOKENIZER, 64, 256)
     async with house.database.session(None) as session:
         assert await embedding_collections.add(session, new, CollectionState.BUILDING)
     document = await house.add(user, TEXT)

@@ -12,6 +12,7 @@ import pytest
 from little_monster.db.models.embedding_collections import CollectionState
 from little_monster.db.models.jobs import Job, JobStatus
 from little_monster.db.repositories import embedding_collections, jobs
+from little_monster.db.vectors.index import Query
 from little_monster.pipelines import fill as filling
 from little_monster.pipelines import reembed
 from little_monster.pipelines.drift import Seen, differences
@@ -20,10 +21,12 @@ from little_monster.pipelines.gate import Evaluation
 from little_monster.pipelines.leases import Lease
 from little_monster.pipelines.reconcile import ReconcileParts
 from little_monster.pipelines.reembed import ReembedParts
-from little_monster.platform.engines.fakes import FakeEmbedder
+from little_monster.pipelines.stages.tokens import load_counter
+from little_monster.platform.engines.fakes import TOKENIZER, FakeEmbedder
 from little_monster.platform.engines.protocols import EmbedderInfo
 from little_monster.platform.errors import ConfigurationError
 from little_monster.platform.services.vector_index import Action, Change
+from tests.fixtures.models import name_models
 from tests.fixtures.shelves import Ground, House, open_ground, open_house
 
 pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning")
@@ -33,9 +36,10 @@ SUBJECTS = ("cells", "light", "kings", "rivers", "prices", "stars", "verbs", "at
 
 class Embedders(FakeEmbedder):
     """Several models of different dimensions by their sources; the configured one is `small`. What is `dull`
-    calls everything the same."""
+    calls everything the same; `brief` and `short` read little, and nothing of a text behind that."""
 
-    DIMENSIONS: ClassVar = {"small": 64, "large": 96, "dull": 64, "short": 64}
+    DIMENSIONS: ClassVar = {"small": 64, "large": 96, "dull": 64, "brief": 64, "short": 64}
+    READ: ClassVar = {"brief": 32, "short": 2}
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,7 +50,7 @@ class Embedders(FakeEmbedder):
         name = source or "small"
         if name not in self._models:
             raise ConfigurationError(f"model source {name}: no such folder")
-        return EmbedderInfo(name, name, self.DIMENSIONS[name], 2 if name == "short" else 256)
+        return EmbedderInfo(name, name, self.DIMENSIONS[name], self.READ.get(name, 256))
 
     async def load(self, source: str) -> None:
         await self.describe(source)
@@ -58,7 +62,14 @@ class Embedders(FakeEmbedder):
         name = source or "small"
         if name == "dull":
             return [[1.0] + [0.0] * 63 for _ in texts]
+        if name in self.READ:
+            texts = [self._beginning(text, self.READ[name]) for text in texts]
         return await self._models[name].embed(texts)
+
+    def _beginning(self, text: str, read: int) -> str:
+        counter = load_counter(TOKENIZER)
+        ends = counter.ends(text)[: read - counter.special_tokens]
+        return text[: ends[-1]]
 
 
 class Filler(EmbedderFill):
@@ -122,6 +133,12 @@ async def edge_house(ground: Ground, tmp_path: Path) -> AsyncIterator[House]:
     async with open_house(ground, tmp_path) as house:
         house.embedder = Embedders()
         yield house
+
+
+@pytest.fixture(autouse=True)
+def named_models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    name_models(monkeypatch, tmp_path / "models", *Embedders.DIMENSIONS)
 
 
 @pytest.fixture(autouse=True)
@@ -261,6 +278,35 @@ async def test_what_comes_goes_and_changes_meanwhile_is_as_it_should_be(
     assert (await house.search(user, "about late"))[0].document_id == new[0]
 
 
+async def test_a_model_that_reads_less_finds_the_end_of_a_passage(house: House) -> None:
+    user = await house.user()
+    begun = "The same words stand at the beginning of each of these passages. " * 4
+    documents = [await house.add(user, f"{begun}{name} end it.", name) for name in SUBJECTS]
+    rows = "SELECT * FROM document_chunks ORDER BY id"
+    before = await house.owner.fetch(rows)
+
+    async def nearest(name: str) -> UUID:
+        live = await house.shelf.live()
+        [vector] = await live.embedder.embed([f"{name} end it"])
+        # By the vector alone: terms are found whatever the model reads.
+        return (await live.index.search(user, Query(vector), limit=1))[0].document_id
+
+    job = await do(house, Action.REEMBED, source="brief")
+    assert job.status == JobStatus.COMPLETED, job.error_reason
+    assert (await house.shelf.live()).row.max_tokens == 32
+    assert [await nearest(name) for name in SUBJECTS] == documents
+    # Whoever searches the one before has his passages, and the way back is open.
+    assert await house.owner.fetch(rows) == before
+    # As what is repaired, and what is filled anew.
+    await (await house.shelf.live()).index.delete_owner(user)
+    assert (await do(house, Action.ROLLBACK)).status == JobStatus.COMPLETED
+    assert (await do(house, Action.ROLLBACK)).status == JobStatus.COMPLETED
+    assert [await nearest(name) for name in SUBJECTS] == documents
+    await do(house, Action.DROP_OLD)
+    assert (await do(house, Action.REBUILD)).status == JobStatus.COMPLETED
+    assert [await nearest(name) for name in SUBJECTS] == documents
+
+
 async def test_a_worse_model_is_refused_with_the_numbers(edge_house: House, tmp_path: Path) -> None:
     house = edge_house
     user, _ = await library(house)
@@ -282,7 +328,7 @@ async def test_a_worse_model_is_refused_with_the_numbers(edge_house: House, tmp_
     [
         ({"source": "missing"}, "model_not_found"),
         ({"source": "small"}, "same_model"),
-        ({"source": "short"}, "passages_too_long"),
+        ({"source": "short"}, "model_unfit"),
         ({"source": "large", "dataset": "/nowhere"}, "dataset_unreadable"),
     ],
 )

@@ -22,6 +22,7 @@ from little_monster.pipelines.reembed import ReembedParts
 from little_monster.platform.engines.fakes import FakeEmbedder
 from little_monster.platform.engines.protocols import EmbedderInfo
 from little_monster.platform.services.vector_index import Action, Change
+from tests.fixtures.models import name_models
 from tests.fixtures.shelves import Ground, House, open_ground, open_house
 
 
@@ -65,6 +66,7 @@ async def ground(postgres: Any) -> AsyncIterator[Ground]:
 async def deployed(
     ground: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[tuple[House, Any]]:
+    name_models(monkeypatch, tmp_path, "small", "large")
     monkeypatch.setenv("LM_DATABASE__URL", ground.url)
     monkeypatch.setenv("LM_DATA_DIR", str(tmp_path))
     monkeypatch.setattr(retrieval, "setup_replica_logs", lambda telemetry: None)

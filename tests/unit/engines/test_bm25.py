@@ -59,3 +59,27 @@ def test_indices_are_distinct_and_of_32_bits() -> None:
 def test_ids_are_the_same_in_every_process() -> None:
     # They are stored: another hash would make every stored passage unfindable.
     assert bm25.encode_query("Mitochondria").indices == (3471828112,)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "concatenate cat",
+        "cat concatenate, Cat's category: a cat. CATS",
+        "cat_cat cats\tcat\ncat-flap x2cat cat2",
+        "",
+        "nothing of it",
+        "Straße STRASSE strasse Éclair éclair e\u0301clair",
+        "the cells of the cell divide; celled excel cell",
+        "細胞は生命の単位 cat 細胞",
+        "ﬁnd İstanbul ǅ cat\u00a0cat\u200bcat",
+    ],
+)
+def test_what_is_found_are_the_terms_that_are_wanted(text: str) -> None:
+    wanted = {"cat", "cell", "strass", "éclair", "細胞"}
+    assert bm25.find(wanted, text) == [term for term in bm25.terms(text) if term[2] in wanted]
+    assert bm25.find(set(), text) == []
+
+
+def test_a_word_inside_another_is_not_found() -> None:
+    assert bm25.find({"cat"}, "concatenate cat") == [(12, 15, "cat")]

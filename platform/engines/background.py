@@ -1,4 +1,4 @@
-"""A model of ONNX Runtime in processes of their own, for texts that nobody waits for.
+"""A model in processes of their own, for texts that nobody waits for.
 
 Threads of a low priority do not do: Linux shares the processor among sessions before it looks at who is in
 them (sched(7), "The autogroup feature"). A thread that never rests has everything outside of its session,
@@ -11,14 +11,14 @@ import queue
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from multiprocessing.connection import Connection
-from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 import numpy
 
 from little_monster.platform.clean_environment import clean_environment
-from little_monster.platform.engines.onnx_export import Precision
+from little_monster.platform.engines.lanes import Encoder
 from little_monster.platform.errors import EngineFailed
 from little_monster.platform.priority import give_way
 
@@ -32,16 +32,19 @@ _IDLE_S = 300.0
 """Seconds without a text after which a process ends; the next text starts another one."""
 
 
+Load = Callable[[], Encoder]
+
+
 class BackgroundEncoder:
-    """An `Encoder` that gives the vectors of `OnnxEngine`, by processes that begin with the first texts.
+    """An `Encoder` that gives the vectors of another one, by processes that begin with the first texts.
 
     Args:
-        source, precision, cache: see `OnnxEngine`, which has exported the model.
-        processes: slices at once, each on a core of its own.
+        load: loads the model; runs in each process, and is sent there as pickle sends it.
+        processes: slices at once.
     """
 
-    def __init__(self, source: str, *, precision: Precision, cache: Path, processes: int) -> None:
-        self._workers = [_Worker([source, precision, str(cache)]) for _ in range(processes)]
+    def __init__(self, load: Load, *, processes: int) -> None:
+        self._workers = [_Worker(load) for _ in range(processes)]
         self._free: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         for worker in self._workers:
             self._free.put(worker)
@@ -65,8 +68,8 @@ class BackgroundEncoder:
 
 
 class _Worker:
-    def __init__(self, arguments: list[str]) -> None:
-        self._arguments = arguments
+    def __init__(self, load: Load) -> None:
+        self._load = load
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
 
@@ -109,7 +112,7 @@ class _Worker:
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", __name__, str(theirs.fileno()), *self._arguments],
+                [sys.executable, "-m", __name__, str(theirs.fileno())],
                 env=clean_environment(*_VARIABLES),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
@@ -117,29 +120,30 @@ class _Worker:
                 start_new_session=True,
             )
         self._connection = Connection(ours.detach())
+        self._connection.send(self._load)
         return self._connection
 
 
-def serve(connection: Connection, source: str, precision: Precision, cache: Path) -> None:
-    """Answer texts with vectors, and what goes wrong with its words, until nobody asks any more."""
-    from little_monster.platform.engines.onnx_embedder import OnnxEngine
-
-    engine = OnnxEngine(source, precision=precision, cache=cache, threads=1)
+def serve(connection: Connection) -> None:
+    """Load the model that is sent first; then answer texts with vectors, and what goes wrong with its words,
+    until nobody asks any more."""
+    load: Load = connection.recv()
+    encoder = load()
     while connection.poll(_IDLE_S):
         texts: list[str] = connection.recv()
         try:
-            answer: numpy.ndarray | str = engine.encode(texts)
+            answer: numpy.ndarray | str = encoder.encode(texts)
         except Exception as error:
             answer = f"{type(error).__name__}: {error}"
         connection.send(answer)
 
 
 def main(arguments: list[str]) -> None:
-    """Serve who started this: its descriptor, then what `serve` takes."""
-    descriptor, source, precision, cache = arguments
+    """Serve who started this: its descriptor."""
+    (descriptor,) = arguments
     give_way(_NICE)
     with Connection(int(descriptor)) as connection, contextlib.suppress(EOFError, BrokenPipeError):
-        serve(connection, source, cast(Precision, precision), Path(cache))
+        serve(connection)
 
 
 if __name__ == "__main__":
