@@ -43,6 +43,8 @@ _LOST: Final = EngineFailed(
     code="run_lost",
 )
 
+_RETRY_S: Final = 5
+
 _here: dict[UUID, LocalRun] = {}
 """The runs of this process."""
 
@@ -261,4 +263,4 @@ async def _logged(log: RunLog, after: int) -> list[Entry]:
 
 
 def _away() -> Unavailable:
-    return Unavailable("The run cannot be followed just now; try again in a moment.")
+    return Unavailable("The run cannot be reached just now; try again in a moment.", retry_after_s=_RETRY_S)

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 from fastapi import FastAPI
+from pydantic import SecretStr
 
 from little_monster.db.models.chat_runs import RunStatus
 from little_monster.db.repositories import chat_runs
@@ -22,7 +23,7 @@ from little_monster.platform.services.chat.events import RunStarted, encode
 from little_monster.platform.services.chat.question import Background, Question, store_question
 from little_monster.platform.services.chat.record import RunHandle
 from little_monster.platform.services.chat.run_log import ALIVE, LOST_S, Entry, RunLog
-from little_monster.platform.settings import Settings
+from little_monster.platform.settings import RedisSettings, Settings
 from tests.fixtures.servers import serve_here
 from tests.integration.http.test_chat import parse
 
@@ -266,6 +267,27 @@ async def test_old_runs_are_told_from_their_message(replicas: Replicas) -> None:
     assert text_of(told) == TEXT
     assert [one.name for one in await replicas.events(run_id, after=57)] == ["done"]
     assert conversation
+
+
+async def test_without_redis_an_answer_streams_and_only_others_cannot_follow_it(
+    settings: Settings, running: Running, account: Any, request: pytest.FixtureRequest
+) -> None:
+    away = settings.model_copy(update={"redis": RedisSettings(url=SecretStr("redis://127.0.0.1:1"))})
+    models = {"tutor": FakeChatModel(TEXT)}
+    async with (
+        running(away, chat_models=models) as app,
+        serve_here(app) as url,
+        httpx.AsyncClient(base_url=url, headers=account.headers, timeout=30) as client,
+    ):
+        conversation = (await client.post(CONVERSATIONS, json={})).json()["id"]
+        path = f"{CONVERSATIONS}/{conversation}/messages"
+        answer = await client.post(path, json={"content": "What is a cell?"})
+        assert text_of(parse(answer.text)) == TEXT
+        assert parse(answer.text)[-1].data["status"] == "completed"
+        request.getfixturevalue("elsewhere")
+        followed = await client.get(answer.headers["content-location"] + "/events")
+    assert (followed.status_code, followed.json()["code"]) == (503, "unavailable")
+    assert int(followed.headers["retry-after"]) > 0
 
 
 async def test_nobody_sees_anothers_run(replicas: Replicas, register: Callable[[], Awaitable[Any]]) -> None:
