@@ -4,6 +4,7 @@ from little_monster.db.models.audit_events import AuditEvent
 from little_monster.db.models.calendar_feeds import CalendarFeed
 from little_monster.db.models.chat_conversations import ChatConversation, ContextType
 from little_monster.db.models.chat_messages import ChatMessage, MessageRole, MessageStatus
+from little_monster.db.models.chat_runs import ChatRun, RunStatus
 from little_monster.db.models.comments import Comment
 from little_monster.db.models.document_chunks import DocumentChunk
 from little_monster.db.models.email_codes import EmailCode, EmailCodePurpose
@@ -32,6 +33,7 @@ __all__ = [
     "ChangeKind",
     "ChatConversation",
     "ChatMessage",
+    "ChatRun",
     "CollectionState",
     "Comment",
     "ContextType",
@@ -59,6 +61,7 @@ __all__ = [
     "Rating",
     "RecoveryCode",
     "RefreshToken",
+    "RunStatus",
     "Subject",
     "TotpCredential",
     "User",

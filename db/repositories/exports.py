@@ -11,6 +11,7 @@ from little_monster.db.models.audit_events import AuditEvent
 from little_monster.db.models.calendar_feeds import CalendarFeed
 from little_monster.db.models.chat_conversations import ChatConversation
 from little_monster.db.models.chat_messages import ChatMessage
+from little_monster.db.models.chat_runs import ChatRun
 from little_monster.db.models.comments import Comment
 from little_monster.db.models.document_chunks import DocumentChunk
 from little_monster.db.models.email_codes import EmailCode
@@ -57,6 +58,7 @@ SECTIONS: Final[dict[str, Section]] = {
     "comments": Section(Comment),
     "ratings": Section(Rating),
     "notifications": Section(Notification),
+    "runs": Section(ChatRun),
     "jobs": Section(Job),
     "sessions": Section(LoginSession),
     "personal_access_tokens": Section(PersonalAccessToken),

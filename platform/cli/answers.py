@@ -32,7 +32,7 @@ async def ask_and_print(client: ApiClient, question: str, console: Console) -> A
     path = f"/api/v1/chat/conversations/{conversation['id']}/messages"
     answer = Answer()
     with console.status("[dim]looking for passages[/]") as waiting:
-        async for event in client.stream(path, {"content": question}):
+        async for event in client.stream(path, {"content": question, "on_disconnect": "cancel"}):
             if event.name == "sources":
                 answer.sources = event.data["sources"]
                 waiting.update("[dim]thinking[/]")

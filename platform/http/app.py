@@ -66,6 +66,7 @@ from little_monster.platform.http.routes import (
     videos,
 )
 from little_monster.platform.resources import Resources
+from little_monster.platform.services.chat.runs import end_lost_runs_forever
 from little_monster.platform.services.views import flush_forever, flush_last
 
 ResourcesFactory = Callable[[], AbstractAsyncContextManager[Resources]]
@@ -146,7 +147,10 @@ def _lifespan(resources: ResourcesFactory) -> Callable[[FastAPI], AbstractAsyncC
             app.state.resources = opened
             _settle_memory()
             try:
-                async with _in_background(flush_forever(opened)):
+                async with (
+                    _in_background(flush_forever(opened)),
+                    _in_background(end_lost_runs_forever(opened)),
+                ):
                     yield
             finally:
                 await flush_last(opened)

@@ -29,7 +29,8 @@ def encode_retry(milliseconds: int = RETRY_MS) -> bytes:
 
 
 def encode_event(name: str, data: object, event_id: int) -> bytes:
-    """Encode one named event; `data` is anything orjson writes: dataclasses, UUIDs, tuples."""
+    """Encode one named event; `data` is JSON in bytes, or what orjson writes: dataclasses, UUIDs, tuples."""
+    data = orjson.Fragment(data) if isinstance(data, bytes) else data
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (event_id, name.encode(), orjson.dumps(data, default=_plain))
 
 

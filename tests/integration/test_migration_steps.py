@@ -25,13 +25,14 @@ INSERTS = {
     "ended_identities": "(digest, barred) SELECT uuid_send($2::uuid), true FROM users WHERE id = $1",
     "index_outbox": "(kind, user_id, document_id) VALUES ('delete_document', $1, $2)",
     "embedding_collections": "(name, state, model, source, dimension, max_tokens)"
-    " SELECT $2::uuid::text, CASE count(*) WHEN 0 THEN 'live' ELSE 'previous' END, '', '', 1, 1"
-    " FROM embedding_collections, users u WHERE u.id = $1 GROUP BY u.id",
+    " SELECT $2::uuid::text, CASE count(e) WHEN 0 THEN 'live' ELSE 'previous' END, '', '', 1, 1"
+    " FROM users u LEFT JOIN embedding_collections e ON true WHERE u.id = $1",
 }
 PARENTS = {
     "document_chunks": "user_documents",
     "pending_chunks": "user_documents",
     "chat_messages": "chat_conversations",
+    "chat_runs": "chat_conversations",
     "comments": "videos",
     "ratings": "videos",
 }
@@ -104,7 +105,8 @@ async def test_forward_and_back_loses_nothing(owned_database, older, newer):
     connection = await asyncpg.connect(admin_url)
     await fill(connection)
     before = await rows(connection)
-    assert all(len(found) == 2 for found in before.values())
+    # The triggers of the outbox add to it.
+    assert all(len(found) == 2 for table, found in before.items() if table != "index_outbox")
     for _ in range(2):
         await migrate.upgrade(owner_url, APP_ROLE, revision=newer)
         assert shared(await rows(connection), before) == before

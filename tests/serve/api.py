@@ -97,6 +97,13 @@ def ask(client: httpx.Client, question: str, **options: Any) -> Answer:
         return Answer(list(_events(response)))
 
 
+def follow(client: httpx.Client, run: str, *, after: int = 0) -> list[Event]:
+    """Return the events of a run behind number `after`, to its end."""
+    with client.stream("GET", f"{run}/events", headers={"Last-Event-ID": str(after)}) as response:
+        response.raise_for_status()
+        return list(_events(response))
+
+
 def _events(response: httpx.Response) -> Iterator[Event]:
     begun, name = time.monotonic(), ""
     for line in response.iter_lines():

@@ -1,11 +1,12 @@
 """A student's way: upload, wait, search, ask, follow the citations, delete."""
 
 import secrets
+from itertools import islice
 
 import httpx
 import pytest
 
-from tests.serve.api import add_samples, ask, read
+from tests.serve.api import Answer, add_samples, ask, follow, read
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +48,35 @@ def test_an_answer_streams_with_sources_and_citations_that_resolve(
         source = sources[citation["number"]]
         assert citation["document_id"] == source["document_id"]
         assert citation["quote"] in source["content"]
+
+
+def test_an_answer_goes_on_without_its_reader(client: httpx.Client, library: dict) -> None:
+    """Serve cancels the request when the client goes; whoever comes back has the rest, and nothing twice."""
+    conversation = client.post("/api/v1/chat/conversations", json={}).raise_for_status().json()
+    path = f"/api/v1/chat/conversations/{conversation['id']}/messages"
+    with client.stream("POST", path, json={"content": "What does the Calvin cycle make?"}) as response:
+        run = response.headers["content-location"]
+        seen = list(islice((line for line in response.iter_lines() if line.startswith("id:")), 4))
+    last = int(seen[-1].removeprefix("id:"))
+    events = Answer(follow(client, run, after=last))
+    assert [event.name for event in events.events][-1] == "done"
+    stored = client.get(f"/api/v1/chat/conversations/{conversation['id']}").json()["messages"][-1]
+    whole = Answer(follow(client, run))
+    assert (stored["status"], stored["content"]) == ("completed", whole.text)
+    assert whole.text.endswith(events.text)
+    assert len(whole.events) == len(events.events) + last
+
+
+def test_a_stopped_answer_is_kept_as_far_as_it_came(client: httpx.Client, library: dict) -> None:
+    conversation = client.post("/api/v1/chat/conversations", json={}).raise_for_status().json()
+    path = f"/api/v1/chat/conversations/{conversation['id']}/messages"
+    with client.stream("POST", path, json={"content": "Tell me all about plants."}) as response:
+        run = response.headers["content-location"]
+        next(line for line in response.iter_lines() if line == "event: delta")
+        stopped = client.post(f"{run}/cancel").raise_for_status().json()
+    assert stopped["status"] == "cancelled"
+    stored = client.get(f"/api/v1/chat/conversations/{conversation['id']}").json()["messages"][-1]
+    assert (stored["status"], stored["content"]) == ("interrupted", Answer(follow(client, run)).text)
 
 
 def test_the_conversation_is_kept(client: httpx.Client, library: dict) -> None:

@@ -1,22 +1,22 @@
 """Conversations, and answers that stream."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from datetime import datetime
 from typing import Annotated, Any, get_args
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 
 from little_monster.db.models.chat_conversations import ChatConversation, ContextType
 from little_monster.db.models.chat_messages import ChatMessage
+from little_monster.db.models.chat_runs import ChatRun
 from little_monster.platform.errors import (
     ContentRefused,
     EngineFailed,
     InvalidInput,
     NotFound,
     PreconditionFailed,
-    ProblemError,
     Unauthenticated,
 )
 from little_monster.platform.http.dependencies import CurrentUser, Idempotent, RequestId, ResourcesDep
@@ -31,12 +31,15 @@ from little_monster.platform.http.schemas.chat import (
     MessageView,
     NewConversation,
     NewMessage,
+    RunView,
     TranscriptView,
 )
 from little_monster.platform.http.streaming import StreamResponse, encode_event, encode_retry
+from little_monster.platform.resources import Resources
 from little_monster.platform.services.chat import conversations
-from little_monster.platform.services.chat.ask import ask
-from little_monster.platform.services.chat.events import Event, Failed
+from little_monster.platform.services.chat.events import Event
+from little_monster.platform.services.chat.run_log import Entry
+from little_monster.platform.services.chat.runs import follow_run, get_run, list_runs, start_run, stop_run
 
 router = APIRouter(prefix="/chat", tags=["chat"], route_class=IdempotentRoute)
 
@@ -44,12 +47,13 @@ EVENTS = """The answer as server-sent events. Each has an `id`, a name and one l
 
 | event | data |
 |---|---|
-| `message` | `user_message_id`, `assistant_message_id` |
+| `run.started` | `run_id`, `conversation_id`, `user_message_id`, `assistant_message_id` |
 | `sources` | `sources`: the passages that were found, each with its `number` |
 | `delta` | `text`: more of the answer |
 | `citation` | `number` of the source, its exact `quote`, and where both stand |
 | `usage` | `prompt_tokens`, `completion_tokens`, `total_tokens`, `time_to_first_token_ms` |
-| `done` | `message_id`, `finish_reason`; the last event |
+| `message.completed` | `message_id`, `finish_reason`: the answer is whole and stored |
+| `done` | `run_id` and how it ended, `status`; the last event |
 | `error` | the fields of a problem; the last event, instead of `done` |
 
 A source has `number`, `chunk_id`, `document_id`, `title`, `page`, `headings`, `content`, `score`.
@@ -57,7 +61,9 @@ A citation has `number`, `document_id`, `title`, `page`, `quote`, `start` and `e
 document's text, which are the quote), `answer_start` and `answer_end` (characters of the answer, which
 are the sentence that the quote supports).
 
-A client that goes away stops the answer; what there is of it is kept as `interrupted`."""
+The answer is a run of its own: it goes on when the client goes away, unless `on_disconnect` is `cancel`.
+`GET /api/v1/chat/runs/{run_id}/events` follows it from where the client was (`Last-Event-ID`), and
+`POST /api/v1/chat/runs/{run_id}/cancel` stops it; what there is of it then is kept."""
 
 EVENT_SCHEMA: dict[str, Any] = {
     "title": "One event of an answer",
@@ -69,6 +75,16 @@ EVENT_SCHEMA: dict[str, Any] = {
         "data": {"type": "string", "contentMediaType": "application/json"},
     },
 }
+EVENT_STREAM: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The answer, as it is written.",
+        "content": {"text/event-stream": {"schema": EVENT_SCHEMA}},
+    }
+}
+KEPT = (
+    "Events are kept for an hour after the last one; later the text comes in one `delta`, and who had more "
+    "than the first event gets only the last one: the message itself is kept."
+)
 
 
 @router.post(
@@ -182,10 +198,7 @@ async def delete_conversation(
     description=EVENTS,
     response_class=StreamResponse,
     responses={
-        200: {
-            "description": "The answer, as it is written.",
-            "content": {"text/event-stream": {"schema": EVENT_SCHEMA}},
-        },
+        **EVENT_STREAM,
         **problem_responses(Unauthenticated, NotFound, InvalidInput, ContentRefused, EngineFailed),
     },
 )
@@ -193,30 +206,109 @@ async def send_message(
     conversation_id: UUID, body: NewMessage, user: CurrentUser, resources: ResourcesDep, request_id: RequestId
 ) -> StreamResponse:
     """Ask a question and stream its answer; errors before the first event are ordinary problems."""
-    events = ask(resources, user.user_id, body.question(conversation_id), request_id=request_id)
-    return StreamResponse(_frames(events, request_id), heartbeat_s=resources.settings.api.heartbeat_s)
+    question = body.question(conversation_id)
+    run_id, run = await start_run(resources, user.user_id, question, request_id=request_id)
+    left = run.stop if body.on_disconnect == "cancel" else None
+    return _stream(run.follow(0), resources, left=left, run_id=run_id)
 
 
-async def _frames(events: AsyncGenerator[Event, None], request_id: str) -> AsyncGenerator[bytes, None]:
-    number = 0
-    async with aclosing(events):
-        async for event in events:
-            number += 1
-            data = _problem(event.problem, request_id) if isinstance(event, Failed) else event
-            frame = encode_event(event.name, data, number)
-            yield encode_retry() + frame if number == 1 else frame
+@router.get(
+    "/conversations/{conversation_id}/runs",
+    summary="List the runs of a conversation",
+    response_model=Listing[RunView],
+    responses=problem_responses(Unauthenticated, NotFound, InvalidInput),
+)
+async def list_conversation_runs(
+    conversation_id: UUID,
+    request: Request,
+    response: Response,
+    user: CurrentUser,
+    resources: ResourcesDep,
+    page: PageDep,
+) -> dict[str, Any]:
+    """List runs, newest first: one a question."""
+    rows = await list_runs(resources, user.user_id, conversation_id, limit=page.fetch, after=page.after)
+    return listing(request, response, page, rows, view=RunView.of, position=_begun)
 
 
-def _problem(error: ProblemError, request_id: str) -> dict[str, Any]:
-    return {
-        "type": f"urn:little-monster:problem:{error.code}",
-        "title": error.title,
-        "status": error.status,
-        "detail": error.detail,
-        "code": error.code,
-        "errors": error.errors,
-        "request_id": request_id,
-    }
+@router.get(
+    "/runs/{run_id}",
+    summary="Show a run",
+    responses={**NOT_MODIFIED, **problem_responses(Unauthenticated, NotFound, InvalidInput)},
+)
+async def show_run(
+    run_id: UUID, request: Request, response: Response, user: CurrentUser, resources: ResourcesDep
+) -> RunView:
+    """Show how far an answer is, or how it ended."""
+    run = await get_run(resources, user.user_id, run_id)
+    show(request, response, tag_of(run.updated_at))
+    return RunView.of(run)
+
+
+@router.get(
+    "/runs/{run_id}/events",
+    status_code=200,
+    summary="Follow a run",
+    description="Follow an answer from its beginning, or from behind `Last-Event-ID`, on any server. " + KEPT,
+    response_class=StreamResponse,
+    responses={**EVENT_STREAM, **problem_responses(Unauthenticated, NotFound, InvalidInput)},
+)
+async def follow_events(
+    run_id: UUID,
+    user: CurrentUser,
+    resources: ResourcesDep,
+    last_event_id: Annotated[int, Header(ge=0, description="The `id` of the last event one has.")] = 0,
+) -> StreamResponse:
+    """Stream the events of a run; errors before the first event are ordinary problems."""
+    return _stream(follow_run(resources, user.user_id, run_id, after=last_event_id), resources, run_id=run_id)
+
+
+@router.post(
+    "/runs/{run_id}/cancel",
+    summary="Stop a run",
+    responses=problem_responses(Unauthenticated, NotFound, InvalidInput),
+)
+async def cancel_run(run_id: UUID, user: CurrentUser, resources: ResourcesDep) -> RunView:
+    """Stop an answer that is being written and keep what there is of it; one that has ended is shown as it
+    is."""
+    return RunView.of(await stop_run(resources, user.user_id, run_id))
+
+
+def _stream(
+    entries: AsyncGenerator[Entry, None],
+    resources: Resources,
+    *,
+    run_id: UUID,
+    left: Callable[[], None] | None = None,
+) -> StreamResponse:
+    frames = _frames(entries, left or _stay)
+    headers = {"Content-Location": link("chat", "runs", run_id).href}
+    return StreamResponse(frames, heartbeat_s=resources.settings.api.heartbeat_s, headers=headers)
+
+
+async def _frames(
+    entries: AsyncGenerator[Entry, None], left: Callable[[], None]
+) -> AsyncGenerator[bytes, None]:
+    """Yield frames; `left` is called when the client goes before the last one."""
+    first, ended = True, False
+    try:
+        async with aclosing(entries):
+            async for entry in entries:
+                ended = entry.is_last
+                frame = encode_event(entry.name, entry.data, entry.number)
+                yield encode_retry() + frame if first else frame
+                first = False
+    finally:
+        if not ended:
+            left()
+
+
+def _stay() -> None:
+    """Let the run go on without its reader."""
+
+
+def _begun(run: ChatRun) -> tuple[datetime, UUID]:
+    return run.created_at, run.id
 
 
 def _tag(conversation: ChatConversation) -> str:

@@ -27,6 +27,7 @@ from little_monster.platform.http.idempotency import forget_answers
 from little_monster.platform.http.schemas.users import AccountEnd, UserChange, UserStatsView, UserView
 from little_monster.platform.security import Principal
 from little_monster.platform.services import accounts, users
+from little_monster.platform.services.chat.run_log import forget_runs
 
 router = APIRouter(prefix="/users", tags=["users"])
 
@@ -101,6 +102,7 @@ async def delete_user(
     password = _password(body, x_password)
     await users.delete_user(resources, owner.user_id, password, origin, check=if_match(request, _tag))
     await forget_answers(resources.redis, owner.user_id)
+    await forget_runs(resources.redis, owner.user_id)
 
 
 @router.get(

@@ -1,13 +1,14 @@
 """Conversations, messages, and the events of an answer."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from little_monster.db.models.chat_conversations import ChatConversation, ContextType
 from little_monster.db.models.chat_messages import ChatMessage, MessageRole, MessageStatus
+from little_monster.db.models.chat_runs import ChatRun, RunStatus
 from little_monster.platform.http.links import Links, link
 from little_monster.platform.http.schemas.documents import MAX_DOCUMENT_IDS
 from little_monster.platform.http.schemas.texts import Body, Changes, optional, without_nul
@@ -55,6 +56,10 @@ class NewMessage(Body):
     )
     model: str | None = Field(
         None, max_length=200, description="One of `/v1/models`; empty: the default one."
+    )
+
+    on_disconnect: Literal["continue", "cancel"] = Field(
+        "continue", description="Whether the answer goes on when the client goes away before its end."
     )
 
     def question(self, conversation_id: UUID) -> Question:
@@ -146,6 +151,53 @@ class MessageView(BaseModel):
             token_count=message.token_count,
             sources=[SourceView.model_validate(source) for source in message.sources],
             created_at=message.created_at,
+        )
+
+
+class RunFailure(BaseModel):
+    """What broke a run off."""
+
+    code: str = Field(description="For programs; does not change.", examples=["engine_failed"])
+    title: str
+    status: int = Field(description="What a request would have been answered with.")
+    detail: str = Field(description="For people.")
+
+
+class RunView(BaseModel):
+    """The making of an answer. `interrupted` and `cancelled` ones keep the text that came before."""
+
+    id: UUID
+    conversation_id: UUID
+    user_message_id: UUID = Field(description="The question.")
+    assistant_message_id: UUID = Field(description="The answer; there when the run has ended.")
+    model: str
+    status: RunStatus
+    error: RunFailure | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    links: Links = Field(serialization_alias="_links")
+
+    @classmethod
+    def of(cls, run: ChatRun) -> "RunView":
+        """Show a row."""
+        return cls(
+            id=run.id,
+            conversation_id=run.conversation_id,
+            user_message_id=run.user_message_id,
+            assistant_message_id=run.assistant_message_id,
+            model=run.model,
+            status=run.status,
+            error=RunFailure(**run.error) if run.error else None,
+            created_at=run.created_at,
+            started_at=run.started_at,
+            finished_at=run.finished_at,
+            links={
+                "self": link("chat", "runs", run.id),
+                "events": link("chat", "runs", run.id, "events"),
+                "cancel": link("chat", "runs", run.id, "cancel"),
+                "conversation": link("chat", "conversations", run.conversation_id),
+            },
         )
 
 

@@ -1,4 +1,4 @@
-"""Ask a question and watch its answer being written: the use case behind the chat's event stream."""
+"""Answer a question, event by event: what a run does."""
 
 import time
 from collections.abc import AsyncGenerator
@@ -9,11 +9,18 @@ from uuid import UUID
 import structlog
 
 from little_monster.db.errors import DatabaseUnavailable
+from little_monster.db.models.chat_runs import RunStatus
 from little_monster.platform.engines.protocols import ChatRequest
 from little_monster.platform.errors import ProblemError, Unavailable
 from little_monster.platform.resources import Resources
 from little_monster.platform.services.chat.answer import Answer
-from little_monster.platform.services.chat.events import Done, Event, MessageStarted, SourcesFound
+from little_monster.platform.services.chat.events import (
+    Done,
+    Event,
+    MessageCompleted,
+    RunStarted,
+    SourcesFound,
+)
 from little_monster.platform.services.chat.prompt import Prompt, build_prompt
 from little_monster.platform.services.chat.question import (
     Question,
@@ -22,7 +29,7 @@ from little_monster.platform.services.chat.question import (
     moderate_and_search,
     store_question,
 )
-from little_monster.platform.services.chat.record import AnswerRecord
+from little_monster.platform.services.chat.record import AnswerRecord, RunHandle
 from little_monster.platform.services.completions import choose_model, metric_label, open_stream
 from little_monster.platform.settings import ChatSettings
 
@@ -30,12 +37,12 @@ _log = structlog.get_logger(__name__)
 
 
 async def ask(
-    resources: Resources, owner: UUID, question: Question, *, request_id: str
+    resources: Resources, owner: UUID, question: Question, run: RunHandle, *, request_id: str
 ) -> AsyncGenerator[Event, None]:
     """Yield what happens while the question is answered (`events`), a terminal `Done` or `Failed` last.
 
-    Closing it early aborts the engine and stores what there is of the answer as `interrupted`. No
-    transaction is open while the answer streams.
+    Closing it early aborts the engine and stores what there is of the answer. No transaction is open while
+    the answer streams.
 
     Raises:
         InvalidInput: the question is too long; always before the first event, as are the others.
@@ -51,10 +58,10 @@ async def ask(
     prompt = build_prompt(question.content, passages, background.turns)
     request = _request(resources.settings.chat, model_name, prompt, request_id)
     answer = Answer(prompt, model=metric_label(model_name), asked_at=asked_at)
-    record = AnswerRecord(resources.database, owner, question.conversation_id, answer)
-    user_message_id = await store_question(resources, owner, question, background)
+    record = AnswerRecord(resources.database, owner, question.conversation_id, answer, run)
+    asked = await store_question(resources, owner, question, background, run=run, model=model_name)
     try:
-        yield MessageStarted(user_message_id, record.message_id)
+        yield RunStarted(run.run_id, question.conversation_id, asked, run.message_id)
         yield SourcesFound(answer.sources)
         async with aclosing(open_stream(model, request)) as stream:
             async for frames in stream:
@@ -64,7 +71,8 @@ async def ask(
             yield citation
         await record.complete()
         yield answer.usage()
-        yield Done(record.message_id, answer.finish_reason)
+        yield MessageCompleted(run.message_id, answer.finish_reason)
+        yield Done(run.run_id, RunStatus.COMPLETED)
     except ProblemError as error:
         yield await record.fail(error)
     except DatabaseUnavailable:

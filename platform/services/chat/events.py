@@ -1,22 +1,28 @@
 """What happens while an answer is made, in the order a client sees it.
 
-    message, sources, (delta | citation)*, usage, done
+    run.started, sources, (delta | citation)*, usage, message.completed, done
 
-`error` may come at any place after `message`; nothing comes after `done` or `error`.
+`error`, or the `done` of a run that was stopped, may come at any place after `run.started`; nothing comes
+after `done` or `error`.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 from uuid import UUID
 
+import orjson
+
+from little_monster.db.models.chat_runs import RunStatus
 from little_monster.platform.errors import ProblemError
 
 
 @dataclass(frozen=True, slots=True)
-class MessageStarted:
+class RunStarted:
     """The question is stored; the answer will be stored under `assistant_message_id`."""
 
-    name: ClassVar[str] = "message"
+    name: ClassVar[str] = "run.started"
+    run_id: UUID
+    conversation_id: UUID
     user_message_id: UUID
     assistant_message_id: UUID
 
@@ -83,12 +89,21 @@ class UsageCounted:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
-    """The answer is complete and stored. `finish_reason` is the engine's (`stop`, `length`, ...)."""
+class MessageCompleted:
+    """The answer is whole and stored. `finish_reason` is the engine's (`stop`, `length`, ...)."""
 
-    name: ClassVar[str] = "done"
+    name: ClassVar[str] = "message.completed"
     message_id: UUID
     finish_reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The run is over, and what there is of its answer is stored: all of it where it is `completed`."""
+
+    name: ClassVar[str] = "done"
+    run_id: UUID
+    status: RunStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,4 +114,30 @@ class Failed:
     problem: ProblemError
 
 
-Event = MessageStarted | SourcesFound | Delta | Citation | UsageCounted | Done | Failed
+Event = RunStarted | SourcesFound | Delta | Citation | UsageCounted | MessageCompleted | Done | Failed
+
+
+def encode(event: Event, request_id: str) -> bytes:
+    """Return an event's data as JSON; that of an error is a problem (RFC 9457)."""
+    data = problem(event.problem, request_id) if isinstance(event, Failed) else event
+    return orjson.dumps(data, default=_plain)
+
+
+def problem(error: ProblemError, request_id: str) -> dict[str, Any]:
+    """Return the fields of a problem."""
+    return {
+        "type": f"urn:little-monster:problem:{error.code}",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "code": error.code,
+        "errors": error.errors,
+        "request_id": request_id,
+    }
+
+
+def _plain(value: object) -> str:
+    # The database driver's UUIDs are of a class of their own, which orjson does not know.
+    if isinstance(value, UUID):
+        return str(value)
+    raise TypeError

@@ -7,12 +7,13 @@ from itertools import pairwise
 from uuid import UUID
 
 from little_monster.db.models.chat_messages import ChatMessage, MessageRole, MessageStatus
-from little_monster.db.repositories import chat_conversations, chat_messages
+from little_monster.db.repositories import chat_conversations, chat_messages, chat_runs
 from little_monster.platform.engines.protocols import Moderator, Passage
 from little_monster.platform.errors import ContentRefused, InvalidInput
 from little_monster.platform.resources import Resources
 from little_monster.platform.services.chat.conversations import no_conversation
 from little_monster.platform.services.chat.prompt import Turn, estimate_tokens
+from little_monster.platform.services.chat.record import RunHandle
 from little_monster.platform.services.chat.titles import make_title
 from little_monster.platform.services.documents import require_documents
 
@@ -116,10 +117,16 @@ async def refuse_harm(moderator: Moderator, text: str) -> None:
 
 
 async def store_question(
-    resources: Resources, owner: UUID, question: Question, background: Background
+    resources: Resources,
+    owner: UUID,
+    question: Question,
+    background: Background,
+    *,
+    run: RunHandle,
+    model: str,
 ) -> UUID:
-    """Store the question before its answer begins, and return its id; the first one names the
-    conversation.
+    """Store the question and its run before the answer begins, and return the question's id; the first one
+    names the conversation.
 
     Raises:
         NotFound: the conversation was deleted since it was loaded.
@@ -136,5 +143,14 @@ async def store_question(
             role=MessageRole.USER,
             content=question.content,
             token_count=estimate_tokens(question.content),
+        )
+        await chat_runs.create(
+            session,
+            run_id=run.run_id,
+            user_id=owner,
+            conversation_id=question.conversation_id,
+            user_message_id=message.id,
+            assistant_message_id=run.message_id,
+            model=model,
         )
     return message.id

@@ -139,9 +139,9 @@ async def test_an_answer_streams_with_sources_and_exact_citations(chat: Chat) ->
     assert response.text.startswith("retry: ")
     events = parse(response.text)
     names = [event.name for event in events]
-    assert names[:2] == ["message", "sources"]
-    assert names[-2:] == ["usage", "done"]
-    assert set(names[2:-2]) == {"delta", "citation"}
+    assert names[:2] == ["run.started", "sources"]
+    assert names[-3:] == ["usage", "message.completed", "done"]
+    assert set(names[2:-3]) == {"delta", "citation"}
     assert [event.id for event in events] == list(range(1, len(events) + 1))
 
     sources = events[1].data["sources"]
@@ -159,10 +159,11 @@ async def test_an_answer_streams_with_sources_and_exact_citations(chat: Chat) ->
         assert one["quote"] in text[one["answer_start"] : one["answer_end"]]
         assert (one["document_id"], one["title"], one["page"]) == (str(document_id), "Biology", 12)
 
-    usage = events[-2].data
+    usage = events[-3].data
     assert usage["completion_tokens"] == len(chat.models["tutor"].words)
     assert usage["time_to_first_token_ms"] > 0
-    assert events[-1].data == {"message_id": events[0].data["assistant_message_id"], "finish_reason": "stop"}
+    assert events[-2].data == {"message_id": events[0].data["assistant_message_id"], "finish_reason": "stop"}
+    assert events[-1].data == {"run_id": events[0].data["run_id"], "status": "completed"}
 
 
 async def test_question_and_answer_are_stored_with_the_sources_as_they_were(chat: Chat) -> None:
@@ -290,7 +291,7 @@ async def test_a_client_that_goes_stops_the_engine_and_keeps_the_partial_answer(
     conversation = await chat.begin()
     path, body = (
         f"{CONVERSATIONS}/{conversation}/messages",
-        {"content": "Tell me about cells.", "model": "slow"},
+        {"content": "Tell me about cells.", "model": "slow", "on_disconnect": "cancel"},
     )
     received = ""
     async with serve_here(chat.app) as url, httpx.AsyncClient(base_url=url) as client:

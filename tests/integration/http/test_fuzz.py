@@ -110,6 +110,9 @@ async def _visit(client: httpx.AsyncClient, postgres: Any) -> Visitor:
     await make("/ratings", json={**named, "stars": 5})
     feed = await make("/planner/feed")
     script = await make("/auth/tokens", json={"name": "a", "scopes": ["read"]})
+    conversation = (await make("/chat/conversations", json={}))["id"]
+    question = {"content": "What is a cell?"}
+    asked = await client.post(f"/chat/conversations/{conversation}/messages", json=question)
     ids = {
         "user_id": user_id,
         "document_id": added["document"]["id"],
@@ -117,7 +120,8 @@ async def _visit(client: httpx.AsyncClient, postgres: Any) -> Visitor:
         "page": "1",
         "job_id": added["job"]["id"],
         "export_id": (await make("/users/me/export"))["id"],
-        "conversation_id": (await make("/chat/conversations", json={}))["id"],
+        "conversation_id": conversation,
+        "run_id": asked.headers["content-location"].rpartition("/")[2],
         "video_id": video["id"],
         "comment_id": comment["id"],
         "event_id": (await make("/planner/events", json=EVENT))["id"],

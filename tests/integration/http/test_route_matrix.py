@@ -148,6 +148,10 @@ ROWS = (
     private("PATCH", CONVERSATION, body={"title": "Eve's"}),
     private("DELETE", CONVERSATION),
     private("POST", f"{CONVERSATION}/messages", body={"content": "What is a cell?"}),
+    private("GET", f"{CONVERSATION}/runs"),
+    private("GET", "/api/v1/chat/runs/{run_id}"),
+    private("GET", "/api/v1/chat/runs/{run_id}/events"),
+    private("POST", "/api/v1/chat/runs/{run_id}/cancel"),
     Row("GET", "/api/v1/videos", lists=True, query={"status": "draft"}),
     Row("POST", "/api/v1/videos", body=NEW_VIDEO),
     community("GET", VIDEO),
@@ -245,6 +249,8 @@ async def world(app: FastAPI, postgres: Any, client_of: Callable[..., httpx.Asyn
         files = {"file": ("a.pdf", PDF + uuid4().hex.encode())}
         added = (await client.post("/api/v1/documents/upload", files=files, headers=ada_headers)).json()
         begun = (await client.post("/api/v1/chat/conversations", json={}, headers=ada_headers)).json()
+        question = f"/api/v1/chat/conversations/{begun['id']}/messages"
+        asked = await client.post(question, json={"content": "What is a cell?"}, headers=ada_headers)
         content = await _content(client, ada_headers)
         rating = {"video_id": content["video_id"], "stars": 5}
         event = await _made(client, "/api/v1/planner/events", NEW_EVENT, ada_headers)
@@ -271,6 +277,7 @@ async def world(app: FastAPI, postgres: Any, client_of: Callable[..., httpx.Asyn
             "job_id": added["job"]["id"],
             "export_id": export["id"],
             "conversation_id": begun["id"],
+            "run_id": asked.headers["content-location"].rpartition("/")[2],
             **content,
             "event_id": event["id"],
             "feed_id": feed["id"],

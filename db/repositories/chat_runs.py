@@ -1,0 +1,74 @@
+"""Runs: what is on its way to be answered, and how it ended."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import bindparam, func, select, update
+
+from little_monster.db.models.chat_runs import ACTIVE_RUNS, ChatRun, RunStatus
+from little_monster.db.reads import ReadQuery
+from little_monster.db.repositories.rows import After, Rows, changed, insert, newest_page, page_values
+from little_monster.db.session import Session, Source
+
+
+async def create(
+    session: Session,
+    *,
+    run_id: UUID,
+    user_id: UUID,
+    conversation_id: UUID,
+    user_message_id: UUID,
+    assistant_message_id: UUID,
+    model: str,
+) -> ChatRun:
+    """Insert a run that has begun."""
+    row = ChatRun(
+        id=run_id,
+        user_id=user_id,
+        conversation_id=conversation_id,
+        user_message_id=user_message_id,
+        assistant_message_id=assistant_message_id,
+        model=model,
+        status=RunStatus.RUNNING,
+        started_at=func.now(),
+    )
+    return await insert(session, row)
+
+
+async def get(session: Source, run_id: UUID) -> ChatRun | None:
+    """Return the run; None also for somebody else's."""
+    return await session.get(ChatRun, run_id)
+
+
+async def list(session: Source, conversation_id: UUID, *, limit: int, after: After = None) -> Rows[ChatRun]:
+    """Return at most `limit` runs of the conversation, newest first, behind `after` (`key` of the last one
+    seen).
+    """
+    values = page_values(limit, after, conversation_id=conversation_id)
+    return await _page(after is not None).models(session, values)
+
+
+def key(row: ChatRun) -> tuple[datetime, UUID]:
+    """Return where `row` stands in `list`."""
+    return row.created_at, row.id
+
+
+async def finish(
+    session: Session, run_id: UUID, status: RunStatus, error: Mapping[str, Any] | None = None
+) -> bool:
+    """Say how the run ended, once; False when that was said before, or there is no such run."""
+    query = (
+        update(ChatRun)
+        .where(ChatRun.id == run_id, ChatRun.status.in_(ACTIVE_RUNS))
+        .values(status=status, error=error, finished_at=func.now())
+    )
+    return await changed(session, query) == 1
+
+
+@cache
+def _page(later: bool) -> ReadQuery:
+    query = select(ChatRun).where(ChatRun.conversation_id == bindparam("conversation_id"))
+    return newest_page(query, ChatRun.created_at, ChatRun.id, later=later)
