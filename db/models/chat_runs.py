@@ -29,7 +29,8 @@ ACTIVE_RUNS = (RunStatus.QUEUED, RunStatus.RUNNING)
 class ChatRun(Keyed, Stamped, Base):
     """The making of one answer. `user_message_id` is the question, `assistant_message_id` the message under
     which the answer is stored when it ends, in whatever way. `error` holds `code`, `title`, `status` and
-    `detail` of what broke it off. `user_id` is a copy, which the composite foreign key keeps true.
+    `detail` of what broke it off. `idempotency_key` is the client's, once in a conversation. `user_id` is a
+    copy, which the composite foreign key keeps true.
     """
 
     __tablename__ = "chat_runs"
@@ -40,6 +41,13 @@ class ChatRun(Keyed, Stamped, Base):
             ondelete="CASCADE",
         ),
         Index("chat_runs_conversation_idx", "user_id", "conversation_id", text("created_at DESC")),
+        Index(
+            "chat_runs_key_idx",
+            "conversation_id",
+            "idempotency_key",
+            unique=True,
+            postgresql_where=text("idempotency_key IS NOT NULL"),
+        ),
         Index("chat_runs_active_idx", "created_at", postgresql_where=text("status IN ('queued', 'running')")),
     )
 
@@ -52,5 +60,6 @@ class ChatRun(Keyed, Stamped, Base):
         pg_enum(RunStatus, "run_status"), default=RunStatus.QUEUED, server_default=RunStatus.QUEUED.value
     )
     error: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    idempotency_key: Mapped[str | None]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]

@@ -23,8 +23,13 @@ async def create(
     user_message_id: UUID,
     assistant_message_id: UUID,
     model: str,
+    idempotency_key: str | None = None,
 ) -> ChatRun:
-    """Insert a run that has begun."""
+    """Insert a run that has begun.
+
+    Raises:
+        DuplicateKey: the conversation has one with this `idempotency_key`.
+    """
     row = ChatRun(
         id=run_id,
         user_id=user_id,
@@ -32,6 +37,7 @@ async def create(
         user_message_id=user_message_id,
         assistant_message_id=assistant_message_id,
         model=model,
+        idempotency_key=idempotency_key,
         status=RunStatus.RUNNING,
         started_at=func.now(),
     )
@@ -41,6 +47,13 @@ async def create(
 async def get(session: Source, run_id: UUID) -> ChatRun | None:
     """Return the run; None also for somebody else's."""
     return await session.get(ChatRun, run_id)
+
+
+async def find(session: Source, conversation_id: UUID, idempotency_key: str) -> ChatRun | None:
+    """Return the run of a conversation that was asked for with this key."""
+    values = {"conversation_id": conversation_id, "idempotency_key": idempotency_key}
+    found = await _keyed().models(session, values)
+    return found[0] if found else None
 
 
 async def list(session: Source, conversation_id: UUID, *, limit: int, after: After = None) -> Rows[ChatRun]:
@@ -66,6 +79,16 @@ async def finish(
         .values(status=status, error=error, finished_at=func.now())
     )
     return await changed(session, query) == 1
+
+
+@cache
+def _keyed() -> ReadQuery:
+    return ReadQuery(
+        select(ChatRun).where(
+            ChatRun.conversation_id == bindparam("conversation_id"),
+            ChatRun.idempotency_key == bindparam("idempotency_key"),
+        )
+    )
 
 
 @cache

@@ -25,6 +25,7 @@ def upgrade() -> None:
         sa.Column("model", sa.Text(), nullable=False),
         sa.Column("status", sa.Enum(*_STATUS, name="run_status"), server_default="queued", nullable=False),
         sa.Column("error", postgresql.JSONB(), nullable=True),
+        sa.Column("idempotency_key", sa.Text(), nullable=True),
         sa.Column("started_at", _TIME, nullable=True),
         sa.Column("finished_at", _TIME, nullable=True),
         sa.Column("created_at", _TIME, server_default=sa.text("now()"), nullable=False),
@@ -42,6 +43,13 @@ def upgrade() -> None:
         "chat_runs",
         ["user_id", "conversation_id", sa.literal_column("created_at DESC")],
         unique=False,
+    )
+    op.create_index(
+        "chat_runs_key_idx",
+        "chat_runs",
+        ["conversation_id", "idempotency_key"],
+        unique=True,
+        postgresql_where=sa.text("idempotency_key IS NOT NULL"),
     )
     op.create_index(
         "chat_runs_active_idx",

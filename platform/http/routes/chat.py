@@ -65,6 +65,18 @@ The answer is a run of its own: it goes on when the client goes away, unless `on
 `GET /api/v1/chat/runs/{run_id}/events` follows it from where the client was (`Last-Event-ID`), and
 `POST /api/v1/chat/runs/{run_id}/cancel` stops it; what there is of it then is kept."""
 
+QuestionKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=200,
+        pattern=r"^[\x21-\x7e]+$",
+        description="A value of the client's choice. A question that is sent again with the same key is "
+        "stored and answered once: the repetition follows the first answer from its beginning.",
+    ),
+]
+
 EVENT_SCHEMA: dict[str, Any] = {
     "title": "One event of an answer",
     "type": "object",
@@ -203,13 +215,18 @@ async def delete_conversation(
     },
 )
 async def send_message(
-    conversation_id: UUID, body: NewMessage, user: CurrentUser, resources: ResourcesDep, request_id: RequestId
+    conversation_id: UUID,
+    body: NewMessage,
+    user: CurrentUser,
+    resources: ResourcesDep,
+    request_id: RequestId,
+    key: QuestionKey = None,
 ) -> StreamResponse:
     """Ask a question and stream its answer; errors before the first event are ordinary problems."""
     question = body.question(conversation_id)
-    run_id, run = await start_run(resources, user.user_id, question, request_id=request_id)
+    run = await start_run(resources, user.user_id, question, request_id=request_id, key=key)
     left = run.stop if body.on_disconnect == "cancel" else None
-    return _stream(run.follow(0), resources, left=left, run_id=run_id)
+    return _stream(run.entries, resources, left=left, run_id=run.run_id)
 
 
 @router.get(

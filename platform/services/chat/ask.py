@@ -49,6 +49,7 @@ async def ask(
         NotFound: no such conversation, document or model.
         ContentRefused: moderation refuses the question.
         Unavailable: a part that is needed does not answer.
+        DuplicateKey: the question is answered already, by a run with the same key.
     """
     asked_at = time.perf_counter()
     check_length(question.content, resources.settings.api.max_question_chars)

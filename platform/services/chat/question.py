@@ -130,6 +130,7 @@ async def store_question(
 
     Raises:
         NotFound: the conversation was deleted since it was loaded.
+        DuplicateKey: another run has this key.
     """
     async with resources.database.session(owner) as session:
         if await chat_conversations.get(session, question.conversation_id) is None:
@@ -152,5 +153,6 @@ async def store_question(
             user_message_id=message.id,
             assistant_message_id=run.message_id,
             model=model,
+            idempotency_key=run.idempotency_key,
         )
     return message.id

@@ -25,8 +25,9 @@ _storing: set[asyncio.Task[None]] = set()
 
 @dataclass(slots=True)
 class RunHandle:
-    """A run before it has begun: its ids, and whether its owner stopped it since."""
+    """A run before it has begun: its ids and the client's key, and whether its owner stopped it since."""
 
+    idempotency_key: str | None = None
     run_id: UUID = field(default_factory=new_id)
     message_id: UUID = field(default_factory=new_id)
     """Of the answer."""

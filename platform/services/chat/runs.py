@@ -6,7 +6,8 @@ comes back, read it from its log; when that is no longer kept, from the message.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
@@ -14,13 +15,14 @@ from uuid import UUID
 import orjson
 import structlog
 
+from little_monster.db.errors import DuplicateKey
 from little_monster.db.models.chat_messages import ChatMessage, MessageRole, MessageStatus
 from little_monster.db.models.chat_runs import ACTIVE_RUNS, ChatRun, RunStatus
 from little_monster.db.repositories import chat_conversations, chat_messages, chat_runs
 from little_monster.db.repositories.rows import After
 from little_monster.db.session import Source
 from little_monster.platform.cache import REDIS_AWAY
-from little_monster.platform.errors import EngineFailed, NotFound, Unavailable
+from little_monster.platform.errors import EngineFailed, InvalidInput, NotFound, Unavailable
 from little_monster.platform.resources import Resources
 from little_monster.platform.services.chat.ask import ask
 from little_monster.platform.services.chat.conversations import no_conversation
@@ -51,15 +53,62 @@ _here: dict[UUID, LocalRun] = {}
 _log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A run that has begun: its entries as they come, and what stops it."""
+
+    run_id: UUID
+    entries: AsyncGenerator[Entry, None]
+    stop: Callable[[], None]
+
+
 async def start_run(
-    resources: Resources, owner: UUID, question: Question, *, request_id: str
-) -> tuple[UUID, LocalRun]:
-    """Begin to answer a question, and return the run's id and the run once the question is stored.
+    resources: Resources, owner: UUID, question: Question, *, request_id: str, key: str | None = None
+) -> Begun:
+    """Begin to answer a question, and return when the question is stored. One that was asked before in the
+    conversation with the same `key` is not asked again: its run is returned.
 
     Raises:
+        InvalidInput: the key belongs to another question.
         ProblemError: as `ask`.
     """
-    handle = RunHandle()
+    if key and (before := await _asked_before(resources, owner, question, key)):
+        return before
+    try:
+        return await _start(resources, owner, question, RunHandle(key), request_id=request_id)
+    except DuplicateKey:
+        # The same request, at the same time.
+        if key and (before := await _asked_before(resources, owner, question, key)):
+            return before
+        raise
+
+
+async def _asked_before(resources: Resources, owner: UUID, question: Question, key: str) -> Begun | None:
+    async def find(source: Source) -> tuple[ChatRun, ChatMessage | None] | None:
+        run = await chat_runs.find(source, question.conversation_id, key)
+        return None if run is None else (run, await chat_messages.get(source, run.user_message_id))
+
+    found = await resources.database.fetch(owner, find)
+    if found is None:
+        return None
+    run, asked = found
+    if asked is None or asked.content != question.content:
+        raise InvalidInput(
+            "This Idempotency-Key was used for another question.",
+            code="idempotency_key_reused",
+            errors=[{"field": "header.Idempotency-Key", "message": "was used for another question"}],
+        )
+    # To leave the repetition is no reason to stop what the first request asked for.
+    return Begun(run.id, follow_run(resources, owner, run.id), _go_on)
+
+
+def _go_on() -> None:
+    """Stop nothing."""
+
+
+async def _start(
+    resources: Resources, owner: UUID, question: Question, handle: RunHandle, *, request_id: str
+) -> Begun:
     log = RunLog(resources.redis, owner, handle.run_id)
     events = ask(resources, owner, question, handle, request_id=request_id)
     run = LocalRun(events, handle, log, request_id=request_id)
@@ -67,7 +116,7 @@ async def start_run(
     task = resources.background.hold(run.execute())
     task.add_done_callback(lambda _: _here.pop(handle.run_id, None))
     await run.began()
-    return handle.run_id, run
+    return Begun(handle.run_id, run.follow(0), run.stop)
 
 
 async def get_run(resources: Resources, owner: UUID, run_id: UUID) -> ChatRun:

@@ -79,6 +79,13 @@ class Replicas:
         assert response.status_code == 200, response.text
         return parse(response.text)
 
+    async def until_written(self, run_id: str) -> None:
+        """Return when nothing more is written to the log of a run."""
+        redis = self.apps[0].state.resources.redis
+        async with asyncio.timeout(10 * LOST_S):
+            while await redis.zscore(ALIVE, f"{self.owner}:{run_id}") is not None:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+
     async def answer(self, conversation: str) -> dict[str, Any]:
         async with self.client(1) as client:
             messages = (await client.get(f"{CONVERSATIONS}/{conversation}")).json()["messages"]
@@ -248,15 +255,31 @@ async def test_a_lost_run_ends_although_nobody_follows_it(replicas: Replicas, da
             await asyncio.sleep(0.2)
     assert await status() is RunStatus.INTERRUPTED
     assert (await replicas.answer(conversation))["content"] == "Half an answer"
-    redis = replicas.apps[0].state.resources.redis
-    async with asyncio.timeout(LOST_S):
-        while await redis.zscore(ALIVE, f"{replicas.owner}:{run_id}") is not None:  # noqa: ASYNC110
-            await asyncio.sleep(0.1)
+    await replicas.until_written(str(run_id))
+
+
+async def test_a_question_that_is_sent_again_is_asked_once(replicas: Replicas) -> None:
+    conversation = await replicas.begin()
+    path, body = f"{CONVERSATIONS}/{conversation}/messages", {"content": "What is a cell?", "model": "slow"}
+    key = {"Idempotency-Key": "first"}
+    async with replicas.client() as one, replicas.client(1) as two:
+        both = await asyncio.gather(*(each.post(path, json=body, headers=key) for each in (one, two)))
+        later = await one.post(path, json=body, headers=key)
+        other = await one.post(path, json={**body, "content": "And a leaf?"}, headers=key)
+        elsewhere = f"{CONVERSATIONS}/{await replicas.begin()}/messages"
+        third = await one.post(elsewhere, json={**body, "model": "tutor"}, headers=key)
+    assert len({answer.headers["content-location"] for answer in (*both, later)}) == 1
+    assert {text_of(parse(answer.text)) for answer in (*both, later)} == {TEXT}
+    assert len(replicas.models["slow"].requests) == 1
+    assert (await replicas.answer(conversation))["content"] == TEXT
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+    assert third.headers["content-location"] != later.headers["content-location"]
 
 
 async def test_old_runs_are_told_from_their_message(replicas: Replicas) -> None:
     conversation, run_id, _ = await replicas.start("slow")
     first = await replicas.events(run_id)
+    await replicas.until_written(run_id)
     await RunLog(replicas.apps[0].state.resources.redis, replicas.owner, UUID(run_id)).forget()
     told = await replicas.events(run_id)
     assert [one.name for one in told] == ["run.started", "delta", "message.completed", "done"]
