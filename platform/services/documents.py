@@ -78,6 +78,7 @@ async def upload_document(resources: Resources, owner: UUID, file: IncomingFile)
 
     Raises:
         ProblemError: what reading the file raised.
+        StorageFull: there is no room for the file.
         Unavailable: the storage or the database does not answer.
     """
     document_id = new_id()
