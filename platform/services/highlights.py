@@ -5,12 +5,13 @@ from typing import NamedTuple
 
 from little_monster.platform.engines import bm25
 from little_monster.platform.engines.protocols import Span
-from little_monster.platform.services.chat.sentences import sentence_spans
+from little_monster.platform.services.chat.sentences import is_heading, sentence_spans
 
 
 class Highlights(NamedTuple):
     """`matches` are the query's words, in whatever form, in order; ranges that touch are one. `quote` is the
-    sentence with most of them, of alike ones the first; None where none has any."""
+    sentence with most of them, of alike ones the first, and a heading only where no other has any; None
+    where none has."""
 
     matches: tuple[Span, ...]
     quote: Span | None
@@ -29,11 +30,12 @@ class Highlighter:
 
 
 def _best_sentence(content: str, shared: Sequence[bm25.Term]) -> Span | None:
-    best, most = None, 0
+    best, most = None, (False, 0)
     for start, end in sentence_spans(content):
         found = len({term for at, _, term in shared if start <= at < end})
-        if found > most:
-            best, most = (start, end), found
+        rank = (not is_heading(content, start), found)
+        if found and rank > most:
+            best, most = (start, end), rank
     return best
 
 
