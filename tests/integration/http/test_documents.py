@@ -314,6 +314,7 @@ async def test_what_reading_told_is_shown(client: httpx.AsyncClient, account: An
         **{part: {"seen": 0, "kept": 0} for part in ("tables", "figures", "formulas")},
         "needs_ocr": [2],
         "recognised": [],
+        "recognised_by": None,
     }
 
 
