@@ -25,8 +25,8 @@ INSERTS = {
     "ended_identities": "(digest, barred) SELECT uuid_send($2::uuid), true FROM users WHERE id = $1",
     "index_outbox": "(kind, user_id, document_id) VALUES ('delete_document', $1, $2)",
     "embedding_collections": "(name, state, model, source, dimension, max_tokens)"
-    " SELECT $2::uuid::text, CASE count(*) WHEN 0 THEN 'live' ELSE 'previous' END, '', '', 1, 1"
-    " FROM embedding_collections, users u WHERE u.id = $1 GROUP BY u.id",
+    " SELECT $2::uuid::text, CASE count(e) WHEN 0 THEN 'live' ELSE 'previous' END, '', '', 1, 1"
+    " FROM users u LEFT JOIN embedding_collections e ON true WHERE u.id = $1 GROUP BY u.id",
 }
 PARENTS = {
     "document_chunks": "user_documents",
