@@ -44,9 +44,12 @@ down:  ## Stop what `make up` started, and nothing else
 	@if [ -x $(BIN)/little-monster ]; then $(BIN)/little-monster down; else echo "Nothing is installed, so nothing runs."; fi
 
 ##@ Install
-.PHONY: install install-dev clean
+.PHONY: install install-dev install-ocr clean
 install: $(PRODUCT_STAMP)  ## Make .venv with the pinned dependencies
 install-dev: $(DEV_STAMP)  ## The same, and what the tests need
+install-ocr: $(PRODUCT_STAMP)  ## The same, and what reads scanned pages; Tesseract comes from the system
+	$(INSTALL) --no-deps -r $(REQUIREMENTS)/ocr.txt
+	@command -v tesseract >/dev/null || echo "Tesseract is missing: apt-get install tesseract-ocr"
 
 $(VENV)/bin/python:
 	$(call header,Making $(VENV))

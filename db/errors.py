@@ -5,6 +5,7 @@ DatabaseError
 │   ├── WriteConflict      it may work at once: a deadlock or serialization failure ended the transaction
 │   ├── NoneFree           all connections of this process are in use
 │   ├── StatementTimeout   the server ended a statement that took too long
+│   ├── DiskFull           the server has no room left: the operator must make some
 │   ├── CommitUnknown      what it was to write may stand there already
 │   └── IndexUnavailable   the same, of the vector index
 ├── DuplicateKey           somebody was first: `constraint` says with what
@@ -36,6 +37,10 @@ class NoneFree(DatabaseUnavailable):
 
 class StatementTimeout(DatabaseUnavailable):
     """The server ended a statement that took longer than the settings allow."""
+
+
+class DiskFull(DatabaseUnavailable):
+    """The server has no room for what is to be written."""
 
 
 class CommitUnknown(DatabaseUnavailable):

@@ -15,12 +15,12 @@ from sqlalchemy.orm import Session as SyncSession
 
 from little_monster.db import role_check
 from little_monster.db.engine import TenantConnection
-from little_monster.db.errors import DatabaseUnavailable, NoneFree, StatementTimeout, WriteConflict
+from little_monster.db.errors import DatabaseUnavailable, DiskFull, NoneFree, StatementTimeout, WriteConflict
 from little_monster.db.reads import ByKey, Model, Readers, Reading
 
 Session = AsyncSession
 
-_TIMEOUT = "57014"
+_TIMEOUT, _DISK_FULL = "57014", "53100"
 # SQLSTATEs of serialization failures and deadlocks: the transaction is rolled back, and may work at once.
 _CONFLICTS = ("40001", "40P01")
 # SQLSTATE classes and codes after which the same call may work later: those, connection, resources, shutdown
@@ -144,6 +144,8 @@ def _passing(error: BaseException | None, state: str) -> DatabaseUnavailable:
         kind = WriteConflict
     elif state == _TIMEOUT:
         kind = StatementTimeout
+    elif state == _DISK_FULL:
+        kind = DiskFull
     return kind(f"{type(error).__name__} {state}".strip())
 
 

@@ -21,7 +21,8 @@ LittleMonsterError
     ├── RateLimited               429, `retry_after_s`     the caller must wait
     ├── ContentRefused            422                      moderation
     └── Unavailable               503, `retry_after_s`     the caller may repeat the same request later
-        └── EngineFailed          502                      a model or an endpoint behind us failed
+        ├── EngineFailed          502                      a model or an endpoint behind us failed
+        └── StorageFull           507, `retry_after_s`     it may when whoever runs this has made room
 """
 
 from collections.abc import Sequence
@@ -196,3 +197,9 @@ class EngineFailed(Unavailable):
     """A model, or the endpoint behind it, failed."""
 
     status, code, title = 502, "engine_failed", "The model failed"
+
+
+class StorageFull(Unavailable):
+    """There is no room for what is to be stored (RFC 4918, 11.5)."""
+
+    status, code, title = 507, "storage_full", "Storage full"

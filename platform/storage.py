@@ -4,6 +4,7 @@ A key is `{user_id}/{document_id}/original`, or `{user_id}/exports/{job_id}.zip`
 """
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,10 +17,12 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, S3Store
 
-from little_monster.platform.errors import ConfigurationError, NotFound, Unavailable
+from little_monster.platform.errors import ConfigurationError, NotFound, StorageFull, Unavailable
 
 PART_BYTES = 5 * 2**20
 """Size of a part of an upload; the smallest that S3 accepts."""
+
+_FULL = "The file storage is full: whoever runs this has to make room there; then try again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ class FileStorage:
         the parts are removed and that same error is raised.
 
         Raises:
+            StorageFull: there is no room for it; its parts are removed.
             Unavailable: the storage does not answer.
         """
         feed = _Feed(chunks)
@@ -163,11 +167,23 @@ class FileStorage:
             raise self._unavailable(error) from error
 
     def _unavailable(self, error: Exception) -> Unavailable:
-        failure = Unavailable(
-            "The file storage does not answer.", code="storage_unavailable", retry_after_s=5
-        )
+        failure: Unavailable
+        if is_full(error):
+            failure = StorageFull(_FULL, retry_after_s=60)
+        else:
+            failure = Unavailable(
+                "The file storage does not answer.", code="storage_unavailable", retry_after_s=5
+            )
         failure.add_note(f"{self.description}: {type(error).__name__}: {error}")
         return failure
+
+
+def is_full(error: Exception) -> bool:
+    """Say whether it means that a disk is full, or the share of it that may be used."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    # obstore has one class for many errors; its text has Rust's name of the kind, or the code of the bucket.
+    return any(kind in str(error) for kind in ("StorageFull", "QuotaExceeded"))
 
 
 async def _joined(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -189,5 +189,6 @@ async def give_up(session: Session, document_id: UUID, *, code: str, reason: str
 
 
 async def delete(session: Session, document_id: UUID) -> bool:
-    """Delete the document with its chunks; False when there is no such document."""
+    """Delete the document; False when there is no such document. Its chunks, which nobody is shown from then
+    on, are for `document_chunks.delete_some`."""
     return await changed(session, sql_delete(UserDocument).where(UserDocument.id == document_id)) == 1

@@ -131,7 +131,8 @@ async def lock_out(session: Session, user_id: UUID) -> bool:
 
 
 async def delete(session: Session, user_id: UUID) -> bool:
-    """Delete the account with every row that belongs to it; False when there is no such user."""
+    """Delete the account with every row that belongs to it, but the chunks of its documents, which nobody is
+    shown from then on (`document_chunks.delete_some`); False when there is no such user."""
     return await changed(session, sql_delete(User).where(User.id == user_id)) == 1
 
 

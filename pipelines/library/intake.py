@@ -6,6 +6,7 @@ costs no more than reading the file; one that somebody else reads is left to the
 """
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -21,10 +22,10 @@ from little_monster.db.session import Database, Session
 from little_monster.pipelines.ingest import KIND
 from little_monster.pipelines.library.sources import name_of, read_parts
 from little_monster.pipelines.stages.columns import Document, Failure, File
-from little_monster.platform.errors import ConfigurationError, InvalidInput, ProblemError
+from little_monster.platform.errors import ConfigurationError, InvalidInput, ProblemError, StorageFull
 from little_monster.platform.services.documents import INGEST_ATTEMPTS
 from little_monster.platform.services.files import FileInspector
-from little_monster.platform.storage import PART_BYTES, FileStorage
+from little_monster.platform.storage import PART_BYTES, FileStorage, is_full
 
 SKIPPED = "skipped"
 """The outcome of a file whose document was complete, or is that of another file of the library."""
@@ -70,7 +71,7 @@ class Intake:
         except ProblemError as problem:
             return self._failed(file, problem.code, problem.detail)
         except (OSError, ValueError, ConfigurationError) as error:
-            return self._failed(file, "file_unreadable", f"The file cannot be read: {error}")
+            return self._failed(file, *_reason(error))
 
     async def _take(self, file: File) -> Document:
         subject = self._subject(file)
@@ -204,6 +205,16 @@ async def _parts_of(copy: Copy) -> AsyncIterator[bytes]:
     await asyncio.to_thread(copy.seek, 0)
     while part := await asyncio.to_thread(copy.read, PART_BYTES):
         yield part
+
+
+def _reason(error: Exception) -> tuple[str, str]:
+    """Return code and reason of a file of which no copy could be made."""
+    if not is_full(error):
+        return "file_unreadable", f"The file cannot be read: {error}"
+    return StorageFull.code, (
+        f"There is no room in {tempfile.gettempdir()} for a copy of the file: make some, or let TMPDIR name "
+        "another folder, and ingest the same source again."
+    )
 
 
 def _lost() -> Failure:

@@ -41,8 +41,8 @@ class Block:
 
 
 class Box(NamedTuple):
-    """The line `text[start:end]` stands on page `page` (1-based) within these bounds, in PDF points from its
-    lower left corner.
+    """The line `text[start:end]`, or on a page that was recognised the paragraph, stands on page `page`
+    (1-based) within these bounds, in PDF points from its lower left corner.
     """
 
     page: int
@@ -67,7 +67,8 @@ class Tally:
 @dataclass(frozen=True, slots=True)
 class LossReport:
     """What a document had and what is left of it. `needs_ocr` are the numbers of pages that show something
-    and have no text, `recognised` those whose text was recognised.
+    and have no text, `recognised` those whose text was recognised, if they had any, and `recognised_by` the
+    strategy of `unstructured` that did it.
     """
 
     pages: Tally = Tally()
@@ -76,6 +77,7 @@ class LossReport:
     formulas: Tally = Tally()
     needs_ocr: tuple[int, ...] = ()
     recognised: tuple[int, ...] = ()
+    recognised_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +160,7 @@ class DocumentBuilder:
         textless_pages: Sequence[int] = (),
         needs_ocr: Sequence[int] = (),
         recognised: Sequence[int] = (),
+        recognised_by: str | None = None,
     ) -> ParsedDocument:
         """Return the document.
 
@@ -183,6 +186,7 @@ class DocumentBuilder:
                 formulas=self._tally("formulas"),
                 needs_ocr=tuple(needs_ocr),
                 recognised=tuple(recognised),
+                recognised_by=recognised_by,
             ),
         )
 

@@ -85,7 +85,7 @@ def preload(family: Family) -> None:
         for name in ("docx", "pptx", "html"):
             load_partitioner(name)
     if family is Family.OCR:
-        load_partitioner("pdf")
+        ocr.preload()
 
 
 def _parser(file_type: str, max_pages: int) -> Parser:

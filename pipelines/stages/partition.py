@@ -7,7 +7,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from little_monster.pipelines.stages.document import BlockKind, DocumentBuilder
+from little_monster.pipelines.stages.document import BlockKind, Bounds, DocumentBuilder, storable
 from little_monster.pipelines.stages.tables import markdown_table
 from little_monster.platform.errors import ReadFailure
 
@@ -43,7 +43,7 @@ def partition(format_name: str, failure: Callable[[], ReadFailure], **source: An
     """Return the elements of a file, `source` as its partitioner names it. Raises `failure`."""
     read = getattr(load_partitioner(format_name), f"partition_{format_name}")
     with failing_as(failure):
-        elements: list[Any] = read(**source, languages=NO_LANGUAGE_DETECTION)
+        elements: list[Any] = read(**{"languages": NO_LANGUAGE_DETECTION, **source})
     return elements
 
 
@@ -65,8 +65,9 @@ def failing_as(failure: Callable[[], ReadFailure]) -> Iterator[None]:
 def add_elements(
     builder: DocumentBuilder, elements: Iterable[Any], *, levels: int = 6, page: int | None = None
 ) -> None:
-    """Add the elements of a partition as blocks, on page `page`, else with the pages that the file itself
-    marks; titles of more than `levels` levels are no headings.
+    """Add the elements of a partition as blocks, on page `page`, there in their places (coordinates in points
+    of the page), else with the pages that the file itself marks; titles of more than `levels` levels are no
+    headings.
     """
     elements = [element for element in elements if element.category not in _SKIPPED]
     paged = any(element.metadata.page_number for element in elements)
@@ -77,8 +78,21 @@ def add_elements(
         text = _text(element)
         if kind == "table":
             builder.saw("tables", kept=int(bool(text.strip())))
+        level = level if kind == "heading" else 0
         on = page or (element.metadata.page_number or 1 if paged else None)
-        builder.add(kind, text, level=level if kind == "heading" else 0, page=on)
+        if page is not None and (bounds := _bounds(element)) and (line := storable(text).strip()):
+            builder.add_lines(kind, [(line, bounds, False)], page=page, level=level)
+        else:
+            builder.add(kind, text, level=level, page=on)
+
+
+def _bounds(element: Any) -> Bounds | None:
+    seen = element.metadata.coordinates
+    if seen is None:
+        return None
+    across, up = zip(*seen.points, strict=True)
+    left, bottom, right, top = (round(float(one), 1) for one in (min(across), min(up), max(across), max(up)))
+    return left, bottom, right, top
 
 
 def _level(element: Any) -> int:

@@ -13,12 +13,13 @@ import pypdfium2
 from little_monster.pipelines.stages.document import BlockKind, DocumentBuilder, ParsedDocument, one_line
 from little_monster.pipelines.stages.formulas import formulas_in
 from little_monster.pipelines.stages.lines import Line, is_list_item, page_lines, paragraphs
+from little_monster.pipelines.stages.ocr import Recognised
 from little_monster.pipelines.stages.partition import add_elements
 from little_monster.pipelines.stages.pictures import Shown, shown_on
 from little_monster.platform.errors import ReadFailure
 
-Recognise = Callable[[bytes, Sequence[int]], Mapping[int, Sequence[Any]]]
-"""Recognises the text on pages (1-based) of a PDF: the elements of each, as `unstructured` has them."""
+Recognise = Callable[[bytes, Sequence[int]], Recognised]
+"""Recognises the text on pages (1-based) of a PDF."""
 
 # PDFium keeps global state and is not thread safe.
 _PDFIUM = threading.Lock()
@@ -68,7 +69,7 @@ def parse_pdf(content: bytes, *, max_pages: int, recognise: Recognise | None = N
         pages = list(_pages(pdf))
         metadata = pdf.get_metadata_dict()
     scans = [page.number for page in pages if page.needs_ocr]
-    return _document(pages, metadata, recognise(content, scans) if recognise and scans else {})
+    return _document(pages, metadata, recognise(content, scans) if recognise and scans else None)
 
 
 def _open(content: bytes) -> pypdfium2.PdfDocument:
@@ -96,9 +97,8 @@ def _pages(pdf: pypdfium2.PdfDocument) -> Iterator[_Page]:
             raise _damaged() from None
 
 
-def _document(
-    pages: Sequence[_Page], metadata: Mapping[str, Any], recognised: Mapping[int, Sequence[Any]]
-) -> ParsedDocument:
+def _document(pages: Sequence[_Page], metadata: Mapping[str, Any], seen: Recognised | None) -> ParsedDocument:
+    recognised = seen.pages if seen else {}
     levels = _heading_levels(pages)
     builder = DocumentBuilder()
     for page in pages:
@@ -108,11 +108,9 @@ def _document(
         else:
             _add_page(builder, page, levels)
     builder.saw("tables", _captions(pages))
-    textless = [page.number for page in pages if not page.lines and page.number not in recognised]
+    textless = [page.number for page in pages if not page.lines and not recognised.get(page.number)]
     if len(textless) == len(pages):
-        raise ReadFailure(
-            "no_text", "No page of the PDF has text: it looks scanned and needs text recognition (OCR) first."
-        )
+        raise _no_text(looked=seen is not None)
     return builder.build(
         title=one_line(metadata.get("Title")) or builder.first_heading(),
         author=metadata.get("Author"),
@@ -121,6 +119,7 @@ def _document(
         textless_pages=textless,
         needs_ocr=[page.number for page in pages if page.needs_ocr and page.number not in recognised],
         recognised=sorted(recognised),
+        recognised_by=seen.strategy if seen else None,
     )
 
 
@@ -159,6 +158,13 @@ def _heading_levels(pages: Sequence[_Page]) -> dict[float, int]:
 def _day(date: str | None) -> str | None:
     found = _DATE.match(date or "")
     return "-".join(found.groups()) if found else None
+
+
+def _no_text(*, looked: bool) -> ReadFailure:
+    reason = "it looks scanned and needs text recognition (OCR) first."
+    if looked:
+        reason = "none was recognised in its pictures either."
+    return ReadFailure("no_text", f"No page of the PDF has text: {reason}")
 
 
 def _damaged() -> ReadFailure:

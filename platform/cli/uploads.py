@@ -1,7 +1,9 @@
 """Upload files, a few at a time, and follow the jobs that read them."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+import errno
+import stat
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,30 +48,47 @@ class UploadResult:
 
 
 def find_files(paths: Iterable[Path]) -> tuple[list[Path], list[UploadResult]]:
-    """Return the files to upload, those in folders too, and what is left out with its reason."""
+    """Return the files to upload, those in folders too, and what is left out with its reason; what nobody
+    lets us look at has failed."""
     files: list[Path] = []
     left_out: list[UploadResult] = []
-    for path in paths:
-        if path.is_dir():
-            found = sorted(item for item in path.rglob("*") if item.is_file() and not _hidden(item, path))
-        elif path.is_file():
-            found = [path]
+    for item in (item for path in paths for item in _look(path)):
+        if isinstance(item, OSError):
+            left_out.append(UploadResult(Path(item.filename), "failed", _reason(item)))
+        elif item.suffix.lower() in MEDIA_TYPES:
+            files.append(item)
         else:
-            left_out.append(UploadResult(path, "failed", "there is no such file or folder"))
-            continue
-        for item in found:
-            known = item.suffix.lower() in MEDIA_TYPES
-            if known:
-                files.append(item)
-            else:
-                left_out.append(
-                    UploadResult(item, "skipped", f"{item.suffix or 'no suffix'} is not a known type")
-                )
+            left_out.append(
+                UploadResult(item, "skipped", f"{item.suffix or 'no suffix'} is not a known type")
+            )
     return list(dict.fromkeys(files)), left_out
 
 
-def _hidden(item: Path, folder: Path) -> bool:
-    return any(part.startswith(".") for part in item.relative_to(folder).parts)
+def _look(path: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path | OSError]:
+    """Yield a file, or those of a folder, in order; an error, which names its file, in the place of one."""
+    try:
+        mode, here = path.stat().st_mode, path.resolve()
+        if here in above:
+            # A link that leads back.
+            return
+        items = sorted(path.iterdir()) if stat.S_ISDIR(mode) else []
+    except OSError as error:
+        yield error
+        return
+    if stat.S_ISREG(mode):
+        yield path
+    elif not stat.S_ISDIR(mode):
+        # Reading a pipe might never end.
+        yield OSError(errno.EINVAL, "it is neither a file nor a folder", str(path))
+    for item in items:
+        if not item.name.startswith("."):
+            yield from _look(item, above | {here})
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file or folder"
+    return error.strerror or str(error)
 
 
 async def upload_all(
@@ -106,7 +125,7 @@ async def _upload(client: ApiClient, path: Path, title: str | None, progress: Pr
             document = await _follow(client, document["id"], job["id"], progress, bar)
         result = _result(path, document, was_there=status == 200)
     except OSError as error:
-        result = UploadResult(path, "failed", error.strerror or str(error))
+        result = UploadResult(path, "failed", _reason(error))
     except ApiProblem as problem:
         result = UploadResult(path, "failed", str(problem))
     progress.update(bar, completed=1.0, state=result.outcome)

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 
-from little_monster.db.errors import DatabaseUnavailable, IncompatibleIndex, MissingParent
+from little_monster.db.errors import DatabaseUnavailable, DiskFull, IncompatibleIndex, MissingParent
 from little_monster.platform.errors import (
     FieldProblem,
     InvalidInput,
@@ -18,6 +18,7 @@ from little_monster.platform.errors import (
     NotFound,
     ProblemError,
     RangeNotSatisfiable,
+    StorageFull,
     Unavailable,
 )
 from little_monster.platform.http.context import context_of
@@ -61,6 +62,7 @@ def add_exception_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(HTTPException, _on_framework_error)
     app.add_exception_handler(DatabaseUnavailable, _on_part_away)
+    app.add_exception_handler(DiskFull, _on_disk_full)
     # It is being filled anew.
     app.add_exception_handler(IncompatibleIndex, _on_part_away)
     app.add_exception_handler(RedisError, _on_part_away)
@@ -108,6 +110,17 @@ async def _on_part_away(request: Request, error: Exception) -> JSONResponse:
     _log.warning("part_away", error=type(error).__name__, reason=str(error))
     return problem_response(
         request, Unavailable("A part that is needed does not answer now. Try again soon.", retry_after_s=2)
+    )
+
+
+async def _on_disk_full(request: Request, error: Exception) -> JSONResponse:
+    _log.error("disk_full", reason=str(error))
+    return problem_response(
+        request,
+        StorageFull(
+            "The disk of the database is full: whoever runs this has to make room there; then try again.",
+            retry_after_s=60,
+        ),
     )
 
 

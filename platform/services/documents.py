@@ -78,6 +78,7 @@ async def upload_document(resources: Resources, owner: UUID, file: IncomingFile)
 
     Raises:
         ProblemError: what reading the file raised.
+        StorageFull: there is no room for the file.
         Unavailable: the storage or the database does not answer.
     """
     document_id = new_id()
@@ -242,10 +243,11 @@ async def change_document(
 async def delete_document(
     resources: Resources, owner: UUID, document_id: UUID, *, check: Check | None = None
 ) -> None:
-    """Delete the document with its passages, and cancel its jobs. Nobody sees it from then on.
+    """Delete the document, and cancel its jobs. Nobody sees it, nor its passages, from then on.
 
-    A trigger notes in the same transaction that its vectors and its file have to go, which the workers' part
-    `pipelines/reconcile.py` does within seconds, whatever was away meanwhile. Raises as `change_document`.
+    A trigger notes in the same transaction that its passages, its vectors and its file have to go, which the
+    workers' part `pipelines/reconcile.py` does within seconds, whatever was away meanwhile. Raises as
+    `change_document`.
     """
 
     async def delete(session: Session) -> None:

@@ -5,12 +5,13 @@ from typing import NamedTuple
 
 from little_monster.platform.engines import bm25
 from little_monster.platform.engines.protocols import Span
-from little_monster.platform.services.chat.sentences import sentence_spans
+from little_monster.platform.services.chat.sentences import is_heading, sentence_spans
 
 
 class Highlights(NamedTuple):
     """`matches` are the query's words, in whatever form, in order; ranges that touch are one. `quote` is the
-    sentence with most of them, of alike ones the first; None where none has any."""
+    sentence with most of them, of alike ones the first, and a heading only where no other has any; None
+    where none has."""
 
     matches: tuple[Span, ...]
     quote: Span | None
@@ -29,15 +30,16 @@ class Highlighter:
 
 
 def _best_sentence(content: str, shared: Sequence[bm25.Term]) -> Span | None:
-    best, most, rest = None, 0, iter(shared)
+    best, most, rest = None, (False, 0), iter(shared)
     word = next(rest, None)
     for start, end in sentence_spans(content):
         found = set()
         while word and word[0] < end:
             found.add(word[2])
             word = next(rest, None)
-        if len(found) > most:
-            best, most = (start, end), len(found)
+        rank = (not is_heading(content, start), len(found))
+        if found and rank > most:
+            best, most = (start, end), rank
     return best
 
 

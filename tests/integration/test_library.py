@@ -33,8 +33,9 @@ from little_monster.pipelines.stages.columns import Ended, File
 from little_monster.platform.engines.remote import RemoteEmbedder, RemoteVectorIndex
 from little_monster.platform.services.documents import INGEST_ATTEMPTS
 from little_monster.platform.services.library import Order, open_run
-from little_monster.platform.storage import open_storage
+from little_monster.platform.storage import FileStorage, open_storage
 from tests.fixtures import documents
+from tests.fixtures.disks import small_disk
 from tests.fixtures.ingest_worker import read_here
 from tests.fixtures.parts_server import Handle, SlowEmbedder, served
 
@@ -123,9 +124,9 @@ class World:
         async with self.database.session(self.owner) as session:
             return await jobs.list(session, limit=1000)
 
-    def intake(self, worker: str, family: str = "") -> Intake:
+    def intake(self, worker: str, family: str = "", storage: FileStorage | None = None) -> Intake:
         run = Run(self.owner, family or worker, worker, Subject.BIOLOGY, MAX_BYTES)
-        return Intake(self.database, open_storage(self.parts.storage_url), run)
+        return Intake(self.database, storage or open_storage(self.parts.storage_url), run)
 
     def stages(self, *, queued: bool) -> Stages:
         unused: Any = None
@@ -240,6 +241,30 @@ async def test_a_new_file_is_read_once_and_stored_as_it_was_read(
     assert (row["outcome"], reads) == (None, {str(path): 1})
     storage = open_storage(world.parts.storage_url)
     assert await storage.get(f"{world.owner}/{row['document_id']}/original") == content
+
+
+@pytest.mark.parametrize("full", ["storage", "copies"])
+async def test_a_full_disk_fails_the_file_and_another_run_reads_it(
+    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, full: str
+) -> None:
+    path = world.folder / "large.txt"
+    path.write_text("The cell divides. " * 20_000)
+    file, stored = File(uri=str(path), title=None, subject=None), open_storage(world.parts.storage_url)
+    with small_disk(tmp_path / "small") as folder, monkeypatch.context() as patch:
+        patch.setattr(intake, "_IN_MEMORY_BYTES", 10)
+        if full == "copies":
+            patch.setattr(tempfile, "tempdir", str(folder))
+        storage = stored if full == "copies" else open_storage(f"file://{folder}")
+        row = await world.intake("library:one:worker", storage=storage).take(file)
+        assert not [one for one in folder.rglob("*") if one.is_file()]
+    assert (row["outcome"], row["document_id"]) == ("failed", None)
+    assert row["error"] is not None
+    assert row["error"]["code"] == "storage_full"
+    assert ("TMPDIR" if full == "copies" else "make room") in row["error"]["reason"]
+    assert await world.rows() == {}
+    assert [key async for key in stored.keys(str(world.owner))] == []
+    again = await world.intake("library:two:worker").take(file)
+    assert (again["outcome"], again["error"]) == (None, None)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,23 @@ def test_scripts_without_spaces_match_by_pairs() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "quote"),
+    [
+        ("How do plants make energy?\n\nLight\n\nPlants take it in.", "Plants take it in."),
+        ("Energy of plants\n\nKings ruled France.", "Energy of plants"),
+        ("- energy of plants\n\nPlants grow.", "- energy of plants"),
+        ("The energy of plants:\n\nPlants grow.", "The energy of plants:"),
+        ("Plants grow.\n\nEnergy of plants", "Energy of plants"),
+        ("Kings ruled. Energy of plants\n\nPlants grow.", "Energy of plants"),
+    ],
+)
+def test_a_heading_is_quoted_only_where_nothing_else_is(text: str, quote: str) -> None:
+    found = Highlighter("How do plants make energy?").mark(text).quote
+    assert found is not None
+    assert text[slice(*found)] == quote
+
+
+@pytest.mark.parametrize(
     ("query", "sentence"),
     [
         ("energy of mitochondrion", "Universities study how a mitochondrion makes energy!"),

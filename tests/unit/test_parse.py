@@ -9,10 +9,11 @@ from collections.abc import Sequence
 import docx
 import pypdfium2
 import pytest
-from unstructured.documents.elements import Text
+from unstructured.documents.coordinates import PointSpace
+from unstructured.documents.elements import CoordinatesMetadata, ElementMetadata, Text, Title
 
-from little_monster.pipelines.stages import ocr
-from little_monster.pipelines.stages.document import ParsedDocument, Tally
+from little_monster.pipelines.stages.document import Box, ParsedDocument, Tally
+from little_monster.pipelines.stages.ocr import Recognised
 from little_monster.pipelines.stages.parse import parse
 from little_monster.pipelines.stages.pdf import parse_pdf
 from little_monster.platform.errors import ReadFailure
@@ -109,27 +110,52 @@ class TestPdf:
     def test_scans_are_recognised(self) -> None:
         asked: list[tuple[int, ...]] = []
 
-        def recognise(content: bytes, pages: Sequence[int]) -> dict[int, list[Text]]:
+        def recognise(content: bytes, pages: Sequence[int]) -> Recognised:
             asked.append(tuple(pages))
-            return {number: [Text(text="Seen on the scan.")] for number in pages}
+            return Recognised("ocr_only", {number: [Text(text="Seen on the scan.")] for number in pages})
 
         document = parse_pdf(documents.pictured_pdf(), max_pages=10, recognise=recognise)
         assert asked == [(3,)]
         assert (document.report.recognised, document.report.needs_ocr) == ((3,), ())
+        assert document.report.recognised_by == "ocr_only"
         assert document.report.pages == Tally(4, 3)
         third = document.pages[2]
         assert (third.number, document.text[third.start : third.end]) == (3, "Seen on the scan.")
 
     def test_a_scan_only_is_recognised_too(self) -> None:
         document = parse_pdf(
-            documents.scanned_pdf(1), max_pages=10, recognise=lambda *_: {1: [Text(text="All of it.")]}
+            documents.scanned_pdf(1),
+            max_pages=10,
+            recognise=lambda *_: Recognised("hi_res", {1: [Text(text="All of it.")]}),
         )
         assert (document.text, document.report.recognised) == ("All of it.", (1,))
 
-    @pytest.mark.skipif(not ocr.is_installed(), reason="needs the extra `ocr` and Tesseract")
-    def test_a_real_scan(self) -> None:
-        document = parse(documents.photographed_pdf("PHOTOSYNTHESIS"), ocr.FILE_TYPE)
-        assert "PHOTOSYNTHESIS" in document.text.upper()
+    def test_what_is_recognised_stands_in_its_place(self) -> None:
+        corners = ((30, 700), (30, 720), (90, 720), (90, 700))
+        places = CoordinatesMetadata(corners, PointSpace(width=595, height=842))
+        seen = [Title(text=" Cells ", metadata=ElementMetadata(coordinates=places)), Text(text="Loose.")]
+        document = parse_pdf(
+            documents.scanned_pdf(1), max_pages=10, recognise=lambda *_: Recognised("ocr_only", {1: seen})
+        )
+        assert blocks(document) == [("heading", 1, "Cells"), ("paragraph", 0, "Loose.")]
+        assert document.lines == (Box(1, 0, 5, 30.0, 700.0, 90.0, 720.0),)
+        assert [(page.number, page.start, page.end) for page in document.pages] == [(1, 0, 13)]
+
+    def test_pages_that_there_was_no_time_for_stay_named(self) -> None:
+        document = parse_pdf(
+            documents.scanned_pdf(3),
+            max_pages=10,
+            recognise=lambda *_: Recognised("ocr_only", {1: [Text(text="The first.")], 2: []}),
+        )
+        report = document.report
+        assert (report.recognised, report.needs_ocr, document.textless_pages) == ((1, 2), (3,), (2, 3))
+        with pytest.raises(ReadFailure, match="none was recognised") as raised:
+            parse_pdf(
+                documents.scanned_pdf(1),
+                max_pages=10,
+                recognise=lambda *_: Recognised("ocr_only", {1: []}),
+            )
+        assert raised.value.code == "no_text"
 
 
 class TestDocx:

@@ -1,13 +1,16 @@
 """`platform/storage.py` on a local folder: whole files or nothing."""
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from obstore.exceptions import GenericError
 
-from little_monster.platform.errors import ConfigurationError, NotFound, TooLarge
-from little_monster.platform.storage import FileStorage, open_storage
+from little_monster.platform.errors import ConfigurationError, NotFound, StorageFull, TooLarge
+from little_monster.platform.storage import FileStorage, is_full, open_storage
+from tests.fixtures.disks import small_disk
 
 MEGABYTE = 2**20
 
@@ -56,6 +59,33 @@ async def test_a_failing_source_leaves_nothing_and_its_own_error(
         await storage.put("u/d/original", chunks(*[b"x" * MEGABYTE] * megabytes, error=refused))
     assert raised.value is refused
     assert files(folder) == []
+
+
+async def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "small") as folder:
+        storage = open_storage(f"file://{folder}")
+        await storage.put("u/d/first", chunks(b"x" * 1000))
+        with pytest.raises(StorageFull) as raised:
+            await storage.put("u/d/original", chunks(*[b"x" * MEGABYTE] * 7))
+        assert (raised.value.status, raised.value.retry_after_s) == (507, 60)
+        assert "make room" in raised.value.detail
+        assert files(folder) == ["u/d/first"]
+        assert await storage.put("u/d/second", chunks(b"x" * 1000)) == 1000
+
+
+@pytest.mark.parametrize(
+    ("error", "full"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), True),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), True),
+        (OSError(errno.EACCES, "Permission denied"), False),
+        (GenericError("Generic LocalFileSystem error\n\nkind: StorageFull,"), True),
+        (GenericError("Generic S3 error: <Code>XMinioStorageFull</Code>"), True),
+        (GenericError("Generic S3 error: connection refused"), False),
+    ],
+)
+def test_errors_of_a_full_disk(error: Exception, full: bool) -> None:
+    assert is_full(error) is full
 
 
 async def test_a_failing_source_leaves_the_file_that_was_there(storage: FileStorage) -> None:

@@ -14,6 +14,7 @@ from little_monster.platform.errors import (
     InvalidInput,
     NotFound,
     PreconditionFailed,
+    StorageFull,
     TooLarge,
     Unauthenticated,
     Unavailable,
@@ -67,7 +68,7 @@ router = APIRouter(prefix="/documents", tags=["documents"], route_class=Idempote
             "description": "Stored; the job will read it.",
             "headers": {"Location": {"schema": {"type": "string"}}},
         },
-        **problem_responses(Unauthenticated, TooLarge, UnsupportedFile, InvalidInput),
+        **problem_responses(Unauthenticated, TooLarge, UnsupportedFile, InvalidInput, StorageFull),
     },
 )
 async def upload_document(

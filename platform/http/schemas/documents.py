@@ -73,6 +73,11 @@ class LossView(BaseModel):
         examples=[[3, 17]],
     )
     recognised: list[int] = Field(description="Pages whose text was recognised, and may have errors.")
+    recognised_by: str | None = Field(
+        None,
+        description="How: `hi_res` found the parts of each page by a model of layouts, `ocr_only` without.",
+        examples=["ocr_only"],
+    )
 
 
 class DocumentView(BaseModel):

@@ -3,7 +3,7 @@
 Support is lexical: the share of the sentence's content words that a sentence of a passage has, where a word
 weighs log(1 + N / n), with N sentences in all passages and n of them, at least 1, with the word. So a small
 model, which writes no citations or wrong ones, is cited right, and a sentence that nothing supports is not
-cited. Numbers of a sentence must stand in its quote.
+cited. Numbers of a sentence must stand in its quote. A heading is quoted only where nothing else supports it.
 """
 
 import math
@@ -15,7 +15,7 @@ from itertools import pairwise
 
 from little_monster.platform.engines.protocols import Passage
 from little_monster.platform.services.chat.events import Citation
-from little_monster.platform.services.chat.sentences import sentence_spans
+from little_monster.platform.services.chat.sentences import is_heading, sentence_spans
 from little_monster.platform.services.chat.words import content_words, numbers
 
 SUPPORTED = 0.5
@@ -32,7 +32,7 @@ _LIST_NUMBER = re.compile(r"^\s*(?:\d{1,3}[.)]|[-*•#]+)\s+")
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """`passage.content[start:end]`, one sentence or two neighbours (`long`)."""
+    """`passage.content[start:end]`, one sentence or two neighbours (`long`); `body`: no heading is in it."""
 
     number: int
     passage: Passage
@@ -40,7 +40,8 @@ class _Candidate:
     end: int
     words: frozenset[str]
     numbers: frozenset[str]
-    long: bool = False
+    body: bool
+    long: bool
 
 
 class Attributor:
@@ -82,15 +83,15 @@ class Attributor:
         """Return what supports the words best, in passage `number` or in all, if that is enough."""
         total, words = sum(weights.values()), frozenset(weights)
         fewest = FEWEST_WORDS if number is None else 1
-        best, best_score = None, -1.0
+        best, best_rank = None, (False, -1.0)
         for one in self._candidates:
             if (number is not None and one.number != number) or not figures <= one.numbers:
                 continue
             shared = words & one.words
             support = sum(weights[word] for word in shared) / total
-            score = support - (WORTH_A_LONGER_QUOTE if one.long else 0)
-            if support >= threshold and len(shared) >= fewest and score > best_score:
-                best, best_score = one, score
+            rank = one.body, support - (WORTH_A_LONGER_QUOTE if one.long else 0)
+            if support >= threshold and len(shared) >= fewest and rank > best_rank:
+                best, best_rank = one, rank
         return best
 
     def _weight(self, word: str) -> float:
@@ -99,11 +100,12 @@ class Attributor:
 
 def _candidates(number: int, passage: Passage) -> Iterator[_Candidate]:
     spans = sentence_spans(passage.content)
+    headings = {edge for span in spans if is_heading(passage.content, span[0]) for edge in span}
     pairs = [(left[0], right[1]) for left, right in pairwise(spans)]
     for long, those in ((False, spans), (True, pairs)):
         for start, end in those:
-            quote = passage.content[start:end]
-            yield _Candidate(number, passage, start, end, content_words(quote), numbers(quote), long)
+            quote, body = passage.content[start:end], headings.isdisjoint((start, end))
+            yield _Candidate(number, passage, start, end, content_words(quote), numbers(quote), body, long)
 
 
 def _marked(sentence: str) -> list[int]:

@@ -21,6 +21,11 @@ _ABBREVIATION = re.compile(
 )
 _LOOK_BACK = 12
 
+# A short line between empty ones that is no sentence, item of a list or row of a table. It may ask.
+_HEADING = re.compile(
+    r"(?:\A|(?<=\n\n))(?![-*•|>]|\(?\d{1,3}[.)]\s)[^\n]{1,100}(?<![.!…。！:;,])(?=\n\n)"  # noqa: RUF001
+)
+
 
 def sentence_spans(text: str) -> list[tuple[int, int]]:
     """Return `(start, end)` of every sentence, in order, without white space at its ends."""
@@ -31,6 +36,11 @@ def sentence_spans(text: str) -> list[tuple[int, int]]:
             cuts.append(gap.end())
     cuts.append(len(text))
     return [span for start, end in pairwise(cuts) for span in _stripped(text, start, end)]
+
+
+def is_heading(text: str, start: int) -> bool:
+    """Say whether a heading begins there. It has the words of many a claim, and supports none."""
+    return _HEADING.match(text, start) is not None
 
 
 class SentenceReader:

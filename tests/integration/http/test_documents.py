@@ -13,17 +13,21 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from little_monster.db.models.user_documents import EmbeddingStatus
 from little_monster.db.repositories import jobs, user_documents
 from little_monster.db.repositories.rows import change
+from little_monster.db.session import Session
 from little_monster.db.vectors.edge import EdgeIndex
 from little_monster.pipelines.stages.document import LossReport, Tally
 from little_monster.platform.engines.fakes import DIMENSION, FakeEmbedder
 from little_monster.platform.errors import Unavailable
 from little_monster.platform.resources import Resources
 from little_monster.platform.settings import Settings
+from little_monster.platform.storage import open_storage
+from tests.fixtures.disks import small_disk
 from tests.fixtures.library import Library
 from tests.fixtures.servers import serve_here
 from tests.fixtures.shelves import make_changes
@@ -236,6 +240,42 @@ async def test_a_failed_transaction_takes_the_file_back(
     assert (await client.get(DOCUMENTS, headers=account.headers)).json()["items"] == []
 
 
+async def test_a_full_storage_is_told_and_takes_the_file_when_there_is_room(
+    client: httpx.AsyncClient,
+    account: Any,
+    app: FastAPI,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    content = unique() + b" The cell divides." * 20_000
+    with small_disk(tmp_path / "small") as folder, monkeypatch.context() as patch:
+        store = open_storage(f"file://{folder}")._store
+        patch.setattr(app.state.resources.storage, "_store", store)
+        response = await upload(client, account, content)
+        assert not [one for one in folder.rglob("*") if one.is_file()]
+    problem = response.json()
+    assert (response.status_code, problem["code"]) == (507, "storage_full")
+    assert "make room" in problem["detail"]
+    assert response.headers["Retry-After"] == "60"
+    assert (await client.get(DOCUMENTS, headers=account.headers)).json()["items"] == []
+    assert (await upload(client, account, content)).status_code == 202
+
+
+async def test_a_full_database_is_told_and_the_file_taken_back(
+    client: httpx.AsyncClient, account: Any, app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(session: Session, **values: Any) -> None:
+        await session.execute(text("DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'disk_full'; END $$"))
+
+    before = stored_files(app)
+    monkeypatch.setattr(jobs, "create", fail)
+    response = await upload(client, account, unique())
+    assert (response.status_code, response.json()["code"]) == (507, "storage_full")
+    assert response.headers["Retry-After"] == "60"
+    assert stored_files(app) == before
+    assert (await client.get(DOCUMENTS, headers=account.headers)).json()["items"] == []
+
+
 async def test_without_a_token_nothing_is_read(client: httpx.AsyncClient) -> None:
     response = await client.post(f"{DOCUMENTS}/upload", files={"file": ("a.pdf", PDF)})
     assert response.status_code == 401
@@ -274,6 +314,7 @@ async def test_what_reading_told_is_shown(client: httpx.AsyncClient, account: An
         **{part: {"seen": 0, "kept": 0} for part in ("tables", "figures", "formulas")},
         "needs_ocr": [2],
         "recognised": [],
+        "recognised_by": None,
     }
 
 

@@ -81,6 +81,34 @@ def test_a_sentence_that_joins_two_is_cited_with_both() -> None:
     assert citation.quote == TEXT[SPLIT:]
 
 
+@pytest.mark.parametrize(
+    ("heading", "body", "quote"),
+    [
+        ("Where the calculation of sugar happens", "It is in the stroma that sugar is made.", 1),
+        ("How do plants make sugar in the stroma?", "Plants make sugar there, in the stroma.", 1),
+        ("2.1 Plants make sugar in the stroma", "The stroma is where they make sugar.", 1),
+        ("Plants make sugar in the stroma", "France was ruled by kings.", 0),
+    ],
+)
+@pytest.mark.parametrize("marker", ["", " [1]"])
+def test_a_heading_is_quoted_only_where_no_sentence_supports_the_claim(
+    heading: str, body: str, quote: int, marker: str
+) -> None:
+    text = f"{heading}\n\n{body} Another sentence stands here."
+    given = Passage(uuid4(), uuid4(), "Plants", text, 0.5, 7, 7, 0, len(text))
+    claim = f"Plants make sugar in the stroma{marker}."
+    [citation] = Attributor([given]).cite(claim, 0, len(claim))
+    assert citation.quote == (heading, body)[quote]
+
+
+def test_a_quote_does_not_run_into_the_next_heading() -> None:
+    body = "It is the stroma where they make sugar."
+    text = f"Light falls.\n\n{body}\n\nPlants in the stroma\n\nFrance was ruled by kings."
+    given = Passage(uuid4(), uuid4(), "Plants", text, 0.5, 7, 7, 0, len(text))
+    [citation] = Attributor([given]).cite("Plants make sugar in the stroma.", 0, 32)
+    assert citation.quote == body
+
+
 def test_no_passages_no_citations() -> None:
     assert Attributor([]).cite("Paris is the capital of France.", 0, 31) == []
 

@@ -1,7 +1,9 @@
 """The verbs: what they print, and with which status they end."""
 
 import json
+import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -163,6 +165,38 @@ def test_folders_are_searched_and_what_is_left_out_is_said(tmp_path: Path) -> No
     assert [(result.path.name, result.outcome) for result in left_out] == [
         ("c.exe", "skipped"),
         ("none", "failed"),
+    ]
+
+
+def test_what_nobody_lets_us_look_at_is_named_and_the_rest_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "deep" / "locked").mkdir(parents=True)
+    for name in ("a.md", "deep/b.md", "deep/locked/c.md", "deep/d.md"):
+        (tmp_path / name).write_text("text")
+    (tmp_path / "deep" / "back").symlink_to(tmp_path)
+    (tmp_path / "gone.md").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "pipe.md")
+    real_list, real_stat = Path.iterdir, Path.stat
+
+    def refusing(real: Callable[..., Any], name: str) -> Callable[..., Any]:
+        # Root, who may run this, is refused nothing.
+        def look(path: Path, **options: bool) -> Any:
+            if path.name == name:
+                raise PermissionError(13, "Permission denied", str(path))
+            return real(path, **options)
+
+        return look
+
+    monkeypatch.setattr(Path, "iterdir", refusing(real_list, "locked"))
+    monkeypatch.setattr(Path, "stat", refusing(real_stat, "d.md"))
+    found, left_out = find_files([tmp_path, tmp_path / "a.md"])
+    assert [str(path.relative_to(tmp_path)) for path in found] == ["a.md", "deep/b.md"]
+    assert [(str(one.path.relative_to(tmp_path)), one.outcome, one.reason) for one in left_out] == [
+        ("deep/d.md", "failed", "Permission denied"),
+        ("deep/locked", "failed", "Permission denied"),
+        ("gone.md", "failed", "there is no such file or folder"),
+        ("pipe.md", "failed", "it is neither a file nor a folder"),
     ]
 
 
