@@ -1,5 +1,4 @@
-"""Makes the vector index and the file storage what the database says, change by change, and deletes the
-passages of documents that are gone.
+"""Makes the vector index and the file storage what the database says, change by change.
 
 Triggers note each change in the transaction that makes it necessary. Here it is made, again and again until
 it succeeds; a note says what to look at, and how things are is looked up when it is worked on. What was
@@ -29,8 +28,6 @@ from little_monster.platform.services.collections import OpenCollection, Shelf
 from little_monster.platform.storage import FileStorage
 
 BATCH = 50
-CHUNKS_AT_ONCE = 1_000
-"""Rows that one statement deletes, so that none runs into the database's limit."""
 MAX_BATCHES = 20
 WATCHED = timedelta(seconds=45)
 """How long after a deletion what was deleted is looked after."""
@@ -128,7 +125,6 @@ async def _delete_owner(parts: ReconcileParts, owner: UUID) -> None:
     async with parts.database.session(owner) as session:
         if await users.exists(session, owner):
             return  # A restored backup has it again.
-    await _delete_chunks(parts, owner)
     for collection in await parts.shelf.all():
         await collection.index.delete_owner(owner)
     await parts.storage.delete_prefix(str(owner))
@@ -139,19 +135,10 @@ async def _delete_document(parts: ReconcileParts, change: IndexChange) -> None:
     async with parts.database.session(owner) as session:
         if await user_documents.get(session, document_id) is not None:
             return
-    await _delete_chunks(parts, owner, document_id)
     await _delete_points(parts, owner, document_id)
     await parts.storage.delete_prefix(f"{owner}/{document_id}")
     if change.key is not None and change.key.startswith(f"{owner}/"):
         await parts.storage.delete(change.key)
-
-
-async def _delete_chunks(parts: ReconcileParts, owner: UUID, document_id: UUID | None = None) -> None:
-    """Delete the passages of a document that is gone, or of an account, some at a time."""
-    deleted = 1
-    while deleted:
-        async with parts.database.session(owner) as session:
-            deleted = await document_chunks.delete_some(session, owner, document_id, limit=CHUNKS_AT_ONCE)
 
 
 async def _delete_points(parts: ReconcileParts, owner: UUID, document_id: UUID) -> None:

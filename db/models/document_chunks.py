@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Index, UniqueConstraint, text
+from sqlalchemy import ForeignKeyConstraint, Index, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -17,12 +17,15 @@ class DocumentChunk(Keyed, Created, Base):
     `page` and `page_end` are 1-based and None where there are no pages; `start_offset` and `end_offset` are
     characters of the document's extracted text. `boxes` say where its lines stand on their pages, each
     `[page, start, end, left, bottom, right, top]`: characters of the document's text, then points from the
-    lower left corner of the page; empty where the format has no pages. `user_id` is a copy, which
-    triggers keep true (`db/policies/triggers.py`). A row may be there for a moment after its document is not.
+    lower left corner of the page; empty where the format has no pages. `user_id` is a copy, which the
+    composite foreign key keeps true.
     """
 
     __tablename__ = "document_chunks"
     __table_args__ = (
+        ForeignKeyConstraint(
+            ["user_id", "document_id"], ["user_documents.user_id", "user_documents.id"], ondelete="CASCADE"
+        ),
         UniqueConstraint("document_id", "chunk_index", name="idx_document_chunks_document"),
         Index("document_chunks_user_idx", "user_id", "document_id"),
     )

@@ -1,15 +1,11 @@
 """What the database keeps true by itself: timestamps and counts.
 
-Counting triggers run once a statement, over all its rows, as the user who runs it. Passages have no foreign
-key, as a document with very many would take as long to delete: they are deleted after it, some at a time.
-That each is made in a document of its own user, and stays there, is seen to here.
+Counting triggers run once a statement, over all its rows, as the user who runs it.
 """
 
 from collections.abc import Iterator
 
 STAMPED_TABLES = ("users", "user_documents", "chat_conversations", "chat_messages", "jobs")
-
-_KEY_OF_CHUNKS = "document_chunks_user_id_document_id_fkey"
 
 FUNCTIONS = {
     "touch_updated_at": """
@@ -18,25 +14,12 @@ FUNCTIONS = {
             RETURN NEW;
         END
     """,
-    "count_new_chunks": f"""
-        DECLARE
-            counted bigint;
+    "count_new_chunks": """
         BEGIN
             UPDATE public.user_documents d SET chunk_count = d.chunk_count + c.n
-            FROM (SELECT user_id, document_id, count(*) AS n FROM changed GROUP BY user_id, document_id) c
-            WHERE d.id = c.document_id AND d.user_id = c.user_id;
-            GET DIAGNOSTICS counted = ROW_COUNT;
-            IF counted < (SELECT count(*) FROM (SELECT DISTINCT user_id, document_id FROM changed) c) THEN
-                RAISE foreign_key_violation
-                    USING MESSAGE = 'there is no such document', CONSTRAINT = '{_KEY_OF_CHUNKS}';
-            END IF;
+            FROM (SELECT document_id, count(*) AS n FROM changed GROUP BY document_id) c
+            WHERE d.id = c.document_id;
             RETURN NULL;
-        END
-    """,
-    "keep_document": f"""
-        BEGIN
-            RAISE foreign_key_violation
-                USING MESSAGE = 'a passage stays in its document', CONSTRAINT = '{_KEY_OF_CHUNKS}';
         END
     """,
     "count_gone_chunks": """
@@ -97,11 +80,6 @@ def create() -> Iterator[str]:
             f"CREATE TRIGGER {function} AFTER {command} ON {table} REFERENCING {rows} TABLE AS changed"
             f" FOR EACH STATEMENT EXECUTE FUNCTION {function}()"
         )
-    yield (
-        "CREATE OR REPLACE TRIGGER keep_document BEFORE UPDATE OF user_id, document_id ON document_chunks"
-        " FOR EACH ROW WHEN ((OLD.user_id, OLD.document_id) IS DISTINCT FROM (NEW.user_id, NEW.document_id))"
-        " EXECUTE FUNCTION keep_document()"
-    )
 
 
 def drop_functions() -> Iterator[str]:

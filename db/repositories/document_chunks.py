@@ -71,17 +71,6 @@ async def replace_all(
     return True
 
 
-async def delete_some(session: Session, user_id: UUID, document_id: UUID | None = None, *, limit: int) -> int:
-    """Delete at most `limit` passages of the user, or of one document, which is gone; return how many went.
-    Of many at once each takes others."""
-    some = select(DocumentChunk.id).where(DocumentChunk.user_id == user_id)
-    if document_id is not None:
-        some = some.where(DocumentChunk.document_id == document_id)
-    # Looked for once: a subquery that a join runs again would find others each time.
-    found = some.limit(limit).with_for_update(skip_locked=True).cte("found")
-    return await changed(session, delete(DocumentChunk).where(DocumentChunk.id.in_(select(found.c.id))))
-
-
 async def list(
     session: Session, document_id: UUID, *, limit: int, after: int | None = None
 ) -> Rows[DocumentChunk]:

@@ -1,11 +1,10 @@
 """Everything that belongs to one user, as plain values for a file that they take away."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Table, exists, func, inspect, literal, select, tuple_
+from sqlalchemy import Column, Table, func, inspect, literal, select, tuple_
 
 from little_monster.db.base import Base
 from little_monster.db.models.audit_events import AuditEvent
@@ -39,19 +38,17 @@ PAGE = 500
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A table, its column that names whose a row is, the columns that its rows are ordered by, and the one
-    that names a document without which a row does not count."""
+    """A table, its column that names whose a row is, and the columns that its rows are ordered by."""
 
     model: type[Base]
     owner: str = "user_id"
     order: tuple[str, ...] = ("created_at", "id")
-    document: str | None = None
 
 
 SECTIONS: Final[dict[str, Section]] = {
     "profile": Section(User, "id"),
     "documents": Section(UserDocument),
-    "document_chunks": Section(DocumentChunk, order=("document_id", "chunk_index"), document="document_id"),
+    "document_chunks": Section(DocumentChunk, order=("document_id", "chunk_index")),
     # Messages stand in the files of their conversations: both in one order.
     "conversations": Section(ChatConversation, order=("id",)),
     "messages": Section(ChatMessage, order=("conversation_id", "created_at", "id")),
@@ -97,7 +94,7 @@ async def count(session: Session, user_id: UUID) -> dict[str, int]:
     """Return how many rows each section of `SECTIONS` has."""
     query = select(
         *(
-            select(func.count()).where(*_counts(section, user_id)).scalar_subquery().label(name)
+            select(func.count()).where(_owner(section) == user_id).scalar_subquery().label(name)
             for name, section in SECTIONS.items()
         )
     )
@@ -110,7 +107,7 @@ async def rows(session: Session, name: str, user_id: UUID, after: Record | None)
     table = _table(section)
     order = [table.c[column] for column in section.order]
     columns = [one for one in table.columns if one.name not in _HIDDEN and not one.name.endswith("_hash")]
-    query = select(*columns).where(*_counts(section, user_id)).order_by(*order).limit(PAGE)
+    query = select(*columns).where(_owner(section) == user_id).order_by(*order).limit(PAGE)
     if after is not None:
         seen = [literal(after[column.name], column.type) for column in order]
         query = query.where(tuple_(*order) > tuple_(*seen))
@@ -119,12 +116,8 @@ async def rows(session: Session, name: str, user_id: UUID, after: Record | None)
     return [{str(column): value for column, value in row.items()} for row in found]
 
 
-def _counts(section: Section, user_id: UUID) -> Iterator[ColumnElement[bool]]:
-    """Yield what a row of the user must be."""
-    table = _table(section)
-    yield table.c[section.owner] == user_id
-    if section.document is not None:
-        yield exists().where(UserDocument.id == table.c[section.document])
+def _owner(section: Section) -> Column[UUID]:
+    return _table(section).c[section.owner]
 
 
 def _table(section: Section) -> Table:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Integer, Select, Uuid, bindparam, tuple_
+from sqlalchemy import ColumnElement, Integer, Select, Uuid, bindparam, func, select, tuple_
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -23,6 +23,8 @@ Rows: TypeAlias = list[Row]
 
 After: TypeAlias = tuple[datetime, UUID] | None
 """Key of the last row that the caller has; None at the start."""
+
+_WHOLE_MS = "600000"
 
 _FOREIGN_KEY_VIOLATION, _INSUFFICIENT_PRIVILEGE = "23503", "42501"
 _REFUSALS = {"23505": DuplicateKey, "23503": MissingParent}
@@ -155,6 +157,14 @@ def oldest_first(
     if after is not None:
         query = query.where(tuple_(moment, key) > tuple_(*after))
     return query.order_by(moment, key).limit(limit)
+
+
+async def delete_whole(session: Session, statement: Any) -> int:
+    """Run a DELETE that takes with it all rows that hang on the deleted ones, and return how many rows it
+    deleted itself. They may be hundreds of thousands: it has ten minutes, whatever the limit of others is.
+    """
+    await session.execute(select(func.set_config("statement_timeout", _WHOLE_MS, True)))
+    return await changed(session, statement)
 
 
 async def changed(session: Session, statement: Any) -> int:

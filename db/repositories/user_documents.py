@@ -13,7 +13,15 @@ from sqlalchemy import delete as sql_delete
 
 from little_monster.db.models.user_documents import EmbeddingStatus, FileType, Subject, UserDocument
 from little_monster.db.reads import ByKey
-from little_monster.db.repositories.rows import Rows, changed, highest_first, insert, locked, oldest_first
+from little_monster.db.repositories.rows import (
+    Rows,
+    changed,
+    delete_whole,
+    highest_first,
+    insert,
+    locked,
+    oldest_first,
+)
 from little_monster.db.session import Database, Session
 
 _BY_ID = ByKey(UserDocument)
@@ -189,6 +197,5 @@ async def give_up(session: Session, document_id: UUID, *, code: str, reason: str
 
 
 async def delete(session: Session, document_id: UUID) -> bool:
-    """Delete the document; False when there is no such document. Its chunks, which nobody is shown from then
-    on, are for `document_chunks.delete_some`."""
-    return await changed(session, sql_delete(UserDocument).where(UserDocument.id == document_id)) == 1
+    """Delete the document with its chunks; False when there is no such document."""
+    return await delete_whole(session, sql_delete(UserDocument).where(UserDocument.id == document_id)) == 1

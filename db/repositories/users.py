@@ -18,7 +18,7 @@ from little_monster.db.models.user_documents import UserDocument
 from little_monster.db.models.users import User, UserRole
 from little_monster.db.models.videos import Video
 from little_monster.db.reads import ByKey
-from little_monster.db.repositories.rows import changed, insert, locked
+from little_monster.db.repositories.rows import changed, delete_whole, insert, locked
 from little_monster.db.session import Database, Session
 
 _BY_ID = ByKey(User)
@@ -131,9 +131,8 @@ async def lock_out(session: Session, user_id: UUID) -> bool:
 
 
 async def delete(session: Session, user_id: UUID) -> bool:
-    """Delete the account with every row that belongs to it, but the chunks of its documents, which nobody is
-    shown from then on (`document_chunks.delete_some`); False when there is no such user."""
-    return await changed(session, sql_delete(User).where(User.id == user_id)) == 1
+    """Delete the account with every row that belongs to it; False when there is no such user."""
+    return await delete_whole(session, sql_delete(User).where(User.id == user_id)) == 1
 
 
 async def stats(session: Session, user_id: UUID) -> UserStats | None:

@@ -243,11 +243,10 @@ async def change_document(
 async def delete_document(
     resources: Resources, owner: UUID, document_id: UUID, *, check: Check | None = None
 ) -> None:
-    """Delete the document, and cancel its jobs. Nobody sees it, nor its passages, from then on.
+    """Delete the document with its passages, and cancel its jobs. Nobody sees it from then on.
 
-    A trigger notes in the same transaction that its passages, its vectors and its file have to go, which the
-    workers' part `pipelines/reconcile.py` does within seconds, whatever was away meanwhile. Raises as
-    `change_document`.
+    A trigger notes in the same transaction that its vectors and its file have to go, which the workers' part
+    `pipelines/reconcile.py` does within seconds, whatever was away meanwhile. Raises as `change_document`.
     """
 
     async def delete(session: Session) -> None:

@@ -59,9 +59,9 @@ async def delete_user(
     """Delete the account with its rows, for who knows its password; its audit trail stays, which names
     nobody.
 
-    A trigger notes in the same transaction that its passages, vectors and files have to go, which the
-    workers' part `pipelines/reconcile.py` does within seconds. The row is deleted under a lock that lets
-    nothing more be added.
+    A trigger notes in the same transaction that its vectors and files have to go, which the workers' part
+    `pipelines/reconcile.py` does within seconds. The row is deleted under a lock that lets nothing more be
+    added.
 
     Raises:
         ProblemError: what `check` raises of the account as it is now.

@@ -118,8 +118,6 @@ async def test_the_same_seed_makes_the_same_rows(scratch):
     contents = []
     for plan in (PLAN, PLAN, SeedPlan(12, 60, 400, 105, seed=9)):
         await scratch.admin.execute("DELETE FROM users")
-        # As a worker does.
-        await scratch.admin.execute("DELETE FROM document_chunks")
         await fill(scratch, plan)
         contents.append([await scratch.admin.fetchval(CONTENT.format(table)) for table in TABLES])
     assert contents[0] == contents[1]
