@@ -101,10 +101,10 @@ MANY = """
 async def test_what_is_very_large_is_deleted_whatever_the_limit_of_a_statement(
     ground: Ground, edge_house: House, what: str
 ) -> None:
-    user, count = await edge_house.user(), 60_000
+    user, count = await edge_house.user(), 150_000
     document = await edge_house.add(user, TEXT)
     await edge_house.owner.execute(MANY, user, document, count)
-    hasty = Database(create_engine(ground.url, pool_size=1, statement_timeout_ms=150))
+    hasty = Database(create_engine(ground.url, pool_size=1, statement_timeout_ms=100))
     with pytest.raises(StatementTimeout):
         async with hasty.session(user) as session:
             await session.execute(delete(UserDocument).where(UserDocument.id == document))
@@ -115,7 +115,7 @@ async def test_what_is_very_large_is_deleted_whatever_the_limit_of_a_statement(
             assert await users.delete(session, user)
     # Others have their limit again.
     async with hasty.session(user) as session:
-        assert await session.scalar(text("SHOW statement_timeout")) == "150ms"
+        assert await session.scalar(text("SHOW statement_timeout")) == "100ms"
     await hasty.close()
     left = "SELECT count(*) FROM document_chunks WHERE user_id = $1"
     assert await edge_house.owner.fetchval(left, user) == 0
