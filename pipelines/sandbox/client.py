@@ -28,6 +28,9 @@ from little_monster.platform.errors import LittleMonsterError, ReadFailure
 _KEPT_VARIABLES: Final = ("TZ", "TMPDIR", "HF_HOME")
 # A process with threads must not fork.
 _ONE_THREAD: Final = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+# A page takes and frees megabytes: given back to the system each time, they would be faulted in anew for the
+# next. Bytes that stay at the end of the heap, and of a block that is mapped alone (mallopt(3)).
+_KEPT_MEMORY: Final = {"MALLOC_TRIM_THRESHOLD_": str(2**24), "MALLOC_MMAP_THRESHOLD_": str(2**20)}
 _SERVER: Final = "little_monster.pipelines.sandbox.server"
 _START_S = 120.0
 _GRACE_S = 10.0
@@ -132,7 +135,7 @@ class _Server:
                     str(theirs.fileno()),
                     family,
                 ],
-                env={**clean_environment(*_KEPT_VARIABLES), **_ONE_THREAD},
+                env={**clean_environment(*_KEPT_VARIABLES), **_ONE_THREAD, **_KEPT_MEMORY},
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

@@ -136,12 +136,16 @@ class DocumentBuilder:
         whether they go on with a word of the line before.
         """
         self._separate(kind)
-        start = self._length
+        start = end = self._length
+        parts = []
         for number, (text, bounds, joined) in enumerate(lines):
             if number and not joined:
-                self._append("\n")
-            self._lines.append(Box(page, self._length, self._length + len(text), *bounds))
-            self._append(text)
+                parts.append("\n")
+                end += 1
+            self._lines.append(Box(page, end, end + len(text), *bounds))
+            parts.append(text)
+            end += len(text)
+        self._append("".join(parts))
         self._blocks.append(Block(kind, start, self._length, level))
         self._extend_page(page, start)
 

@@ -2,8 +2,8 @@
 
 import re
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +12,19 @@ import pypdfium2
 
 from little_monster.pipelines.stages.document import BlockKind, DocumentBuilder, ParsedDocument, one_line
 from little_monster.pipelines.stages.formulas import formulas_in
-from little_monster.pipelines.stages.lines import Line, is_list_item, page_lines, paragraphs
+from little_monster.pipelines.stages.lines import (
+    Line,
+    is_list_item,
+    page_lines,
+    page_words,
+    paragraphs,
+    usual_pitch,
+)
 from little_monster.pipelines.stages.ocr import Recognised
+from little_monster.pipelines.stages.page_tables import Table, page_parts
 from little_monster.pipelines.stages.partition import add_elements
 from little_monster.pipelines.stages.pictures import Shown, shown_on
+from little_monster.pipelines.stages.rulings import Drawn, drawn_on
 from little_monster.platform.errors import ReadFailure
 
 Recognise = Callable[[bytes, Sequence[int]], Recognised]
@@ -34,6 +43,9 @@ _DATE = re.compile(r"(?:D:)?(\d{4})(\d{2})(\d{2})")
 
 _CAPTION = re.compile(r"(?:Table|Tabelle|Tableau|Tabla|Tabela|Tabella)\s+([A-Z]?\d+(?:[.-]\d+)*)\b")
 
+# A caption begins at most this many lines above its table.
+_CAPTION_LINES = 4
+
 _HEADING_RATIO = 1.15
 _HEADING_CHARS = 200
 _HEADING_LEVELS = 6
@@ -42,12 +54,16 @@ _HEADING_LEVELS = 6
 @dataclass(frozen=True, slots=True)
 class _Page:
     number: int
-    lines: list[Line]
+    parts: list[Line | Table]
     shown: Shown
 
     @property
+    def lines(self) -> list[Line]:
+        return [part for part in self.parts if isinstance(part, Line)]
+
+    @property
     def needs_ocr(self) -> bool:
-        return not self.lines and self.shown.anything
+        return not self.parts and self.shown.anything
 
 
 def parse_pdf(content: bytes, *, max_pages: int, recognise: Recognise | None = None) -> ParsedDocument:
@@ -66,7 +82,7 @@ def parse_pdf(content: bytes, *, max_pages: int, recognise: Recognise | None = N
             raise ReadFailure(
                 "too_many_pages", f"The PDF has more than {max_pages} pages; upload it in parts."
             )
-        pages = list(_pages(pdf))
+        pages = deque(_pages(pdf))
         metadata = pdf.get_metadata_dict()
     scans = [page.number for page in pages if page.needs_ocr]
     return _document(pages, metadata, recognise(content, scans) if recognise and scans else None)
@@ -92,57 +108,104 @@ def _pages(pdf: pypdfium2.PdfDocument) -> Iterator[_Page]:
     for number in range(len(pdf)):
         try:
             with closing(pdf[number]) as page, closing(page.get_textpage()) as text:
-                yield _Page(number + 1, page_lines(text), shown_on(page))
+                shown = shown_on(page)
+                yield _Page(number + 1, _parts(page, text, shown), shown)
         except pypdfium2.PdfiumError:
             raise _damaged() from None
 
 
-def _document(pages: Sequence[_Page], metadata: Mapping[str, Any], seen: Recognised | None) -> ParsedDocument:
+def _parts(page: Any, text: Any, shown: Shown) -> list[Line | Table]:
+    """Return the lines of a page, and the tables in their place. None is looked for where nothing is drawn
+    and no caption stands, nor on a page that is shown turned.
+    """
+    lines = page_lines(text)
+    captions = [at for at, line in enumerate(lines) if _caption(line)]
+    drawn = drawn_on(page) if shown.paths else Drawn()
+    if not (any(drawn) or captions) or page.get_rotation():
+        return [*lines]
+    return page_parts(lines, page_words(text), drawn, captions)
+
+
+def _document(pages: deque[_Page], metadata: Mapping[str, Any], seen: Recognised | None) -> ParsedDocument:
+    """Make the document; `pages` is empty then: what is used up would be held beside what is made of it."""
     recognised = seen.pages if seen else {}
-    levels = _heading_levels(pages)
-    builder = DocumentBuilder()
-    for page in pages:
+    count, levels, builder = len(pages), _heading_levels(pages), DocumentBuilder()
+    textless = [page.number for page in pages if not page.parts and not recognised.get(page.number)]
+    if len(textless) == count:
+        raise _no_text(looked=seen is not None)
+    needs_ocr = [page.number for page in pages if page.needs_ocr and page.number not in recognised]
+    builder.saw("tables", **_tables(pages))
+    while pages:
+        page = pages.popleft()
         builder.saw("figures", page.shown.figures)
         if page.number in recognised:
             add_elements(builder, recognised[page.number], page=page.number)
         else:
             _add_page(builder, page, levels)
-    builder.saw("tables", _captions(pages))
-    textless = [page.number for page in pages if not page.lines and not recognised.get(page.number)]
-    if len(textless) == len(pages):
-        raise _no_text(looked=seen is not None)
     return builder.build(
         title=one_line(metadata.get("Title")) or builder.first_heading(),
         author=metadata.get("Author"),
         date=_day(metadata.get("ModDate")) or _day(metadata.get("CreationDate")),
-        page_count=len(pages),
+        page_count=count,
         textless_pages=textless,
-        needs_ocr=[page.number for page in pages if page.needs_ocr and page.number not in recognised],
+        needs_ocr=needs_ocr,
         recognised=sorted(recognised),
         recognised_by=seen.strategy if seen else None,
     )
 
 
 def _add_page(builder: DocumentBuilder, page: _Page, levels: Mapping[float, int]) -> None:
-    for paragraph in paragraphs(page.lines):
+    pitch, lines = usual_pitch(page.lines), list[Line]()
+    for part in (*page.parts, None):
+        if isinstance(part, Line):
+            lines.append(part)
+            continue
+        _add_lines(builder, page.number, paragraphs(lines, pitch), levels)
+        lines = []
+        if part:
+            builder.add_lines("table", [(*row, False) for row in part.rows], page=page.number)
+    seen, kept = formulas_in(text for part in page.parts for text in _texts(part))
+    builder.saw("formulas", seen, kept=kept)
+
+
+def _texts(part: Line | Table) -> Sequence[str]:
+    return (part.text,) if isinstance(part, Line) else [text for text, _ in part.rows]
+
+
+def _add_lines(
+    builder: DocumentBuilder, page: int, grouped: Iterable[Sequence[Line]], levels: Mapping[float, int]
+) -> None:
+    for paragraph in grouped:
         length = sum(len(line.text) + 1 for line in paragraph) - 1
         level = levels.get(paragraph[0].size, 0) if length <= _HEADING_CHARS else 0
         kind: BlockKind = "heading" if level else "list" if is_list_item(paragraph[0]) else "paragraph"
         placed = [(line.text, line[1:5], line.joined) for line in paragraph]
-        builder.add_lines(kind, placed, page=page.number, level=level)
-    seen, kept = formulas_in(line.text for line in page.lines)
-    builder.saw("formulas", seen, kept=kept)
+        builder.add_lines(kind, placed, page=page, level=level)
 
 
-def _captions(pages: Sequence[_Page]) -> int:
-    """Return how many tables the captions of a document number. Their words are in its text as lines; which
-    cell is below which is not.
+def _tables(pages: Iterable[_Page]) -> dict[str, int]:
+    """Return how many tables were seen, by captions and in themselves, and how many are kept. A table whose
+    caption stands beside it is one; a caption without, or only the words of its table, is one that is lost.
     """
-    found = (_CAPTION.match(line.text) for page in pages for line in page.lines if line.text[0] == "T")
-    return len({caption.group(1) for caption in found if caption})
+    numbers: set[str] = set()
+    kept = unnumbered = 0
+    for page in pages:
+        captions = [_caption(part) if isinstance(part, Line) else None for part in page.parts]
+        numbers.update(number for number in captions if number)
+        for at, part in enumerate(page.parts):
+            if isinstance(part, Table):
+                kept += 1
+                unnumbered += not any(captions[max(at - _CAPTION_LINES, 0) : at + 2])
+    return {"seen": len(numbers) + unnumbered, "kept": kept}
 
 
-def _heading_levels(pages: Sequence[_Page]) -> dict[float, int]:
+def _caption(line: Line) -> str | None:
+    """Return the number of the table whose caption a line begins."""
+    found = _CAPTION.match(line.text) if line.text[0] == "T" else None
+    return found.group(1) if found else None
+
+
+def _heading_levels(pages: Iterable[_Page]) -> dict[float, int]:
     """Return the level of each font size (points) that is larger than that of the most text."""
     characters: Counter[float] = Counter()
     for page in pages:

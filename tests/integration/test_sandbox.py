@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -123,6 +124,7 @@ def test_nothing_of_our_environment_is_known_to_it(sandbox: Sandbox, monkeypatch
         ),
         "LD_LIBRARY_PATH",
         *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"),
+        *("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"),
     }
 
 
@@ -237,6 +239,20 @@ def test_a_child_ends_with_its_server(sandbox: Sandbox) -> None:
     while Path(f"/proc/{pids[0]}/stat").exists():
         assert time.monotonic() < deadline + 20, "the child outlived its server"
         time.sleep(0.05)
+
+
+def test_memory_is_kept_from_page_to_page() -> None:
+    # Given back, it took over a hundred faults a page.
+    assert faults(300) - faults(3) < 30 * 300
+
+
+def faults(pages: int) -> int:
+    """How often the processes of a file of so many pages were given memory."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt
+    sandbox = Sandbox()
+    sandbox.parse(documents.pdf(documents.PDF_PAGES * (pages // 3), repeat=40), "pdf")
+    sandbox.close()
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt - before
 
 
 def test_several_threads_may_ask(sandbox: Sandbox) -> None:
