@@ -64,7 +64,7 @@ def page_lines(page: Any) -> list[Line]:
     text = page.get_text_range()
     places = _Places(page, text)
     return [
-        Line(storable(span).strip(), *places.bounds(first, last), places.letter_size(first), joined)
+        Line(_shown(span), *places.bounds(first, last), places.letter_size(first), joined)
         for span, first, last, joined in _spans(text)
     ]
 
@@ -100,11 +100,15 @@ def _spans(text: str) -> Iterator[tuple[str, int, int, bool]]:
                 # White space is one unit a character.
                 first = position + len(part) - len(part.lstrip())
                 last = position + units - len(part) + len(part.rstrip()) - 1
-                if storable(visible).strip():
+                if _shown(visible):
                     yield visible, first, last, begun and number > 0
                     begun = True
             position += units + 1
         position += len(_LINE_END) - 1
+
+
+def _shown(text: str) -> str:
+    return text if text.isprintable() else storable(text).strip()
 
 
 def is_list_item(line: Line) -> bool:
@@ -182,8 +186,7 @@ def _parts(paragraph: Sequence[Line], line: Line, pitch: float) -> bool:
     above = paragraph[-1]
     if is_list_item(line):
         return True
-    small, large = sorted((above.size, line.size))
-    if large > _SIZE_RATIO * small:
+    if max(above.size, line.size) > _SIZE_RATIO * min(above.size, line.size):
         return True
     if above.top - line.top > _GAP_RATIO * max(pitch, line.size):
         return True

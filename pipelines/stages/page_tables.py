@@ -21,6 +21,7 @@ _FULL_ROWS = 0.5
 # Points that words may stand over the ends of lines.
 _OVER = 3.0
 
+Lines = list[Line]
 Cell = list[Word]
 Row = list[Cell]
 
@@ -36,8 +37,8 @@ class Table:
 
 def page_parts(
     lines: Sequence[Line], words: Sequence[Sequence[Word]], drawn: Drawn, captions: Sequence[int]
-) -> list[Line | Table]:
-    """Return the lines of a page with tables in the place of theirs; every word is in one or the other.
+) -> list[Lines | Table]:
+    """Return the lines of a page, and tables in the place of theirs; every word is in one or the other.
 
     Args:
         lines: of the page.
@@ -49,7 +50,7 @@ def page_parts(
     for rows in _found(words, drawn, captions, owners):
         table = Table([*_texts(rows)])
         owners |= {id(word): table for row in rows for cell in row for word in cell}
-    return [*_parts(lines, words, owners)]
+    return _parts(lines, words, owners)
 
 
 def _found(
@@ -247,20 +248,28 @@ def _bounds(words: Sequence[Word]) -> Bounds:
 
 def _parts(
     lines: Sequence[Line], words: Sequence[Sequence[Word]], owners: Mapping[int, Table]
-) -> Iterator[Line | Table]:
-    """Yield each line, or the words of it that are in no table, and each table where its first word is."""
-    placed: set[int] = set()
+) -> list[Lines | Table]:
+    """Return the lines, without their words that are in tables, and each table where its first word is."""
+    parts: list[Lines | Table] = []
     for line, its_words in zip(lines, words, strict=True):
         for owner, run in groupby(its_words, key=lambda word: owners.get(id(word))):
-            part = [*run]
             if owner is None:
-                yield line if len(part) == len(its_words) else _part_of(line, part)
-            elif id(owner) not in placed:
-                placed.add(id(owner))
-                yield owner
+                _append(parts, _part_of(line, [*run], its_words))
+            elif not any(owner is part for part in parts):
+                parts.append(owner)
+    return parts
 
 
-def _part_of(line: Line, words: Sequence[Word]) -> Line:
+def _append(parts: list[Lines | Table], line: Line) -> None:
+    if parts and isinstance(parts[-1], list):
+        parts[-1].append(line)
+    else:
+        parts.append([line])
+
+
+def _part_of(line: Line, words: Sequence[Word], all_words: Sequence[Word]) -> Line:
+    if len(words) == len(all_words):
+        return line
     return Line(" ".join(word.text for word in words), *_bounds(words), line.size, words[0].joined)
 
 

@@ -21,7 +21,7 @@ from little_monster.pipelines.stages.lines import (
     usual_pitch,
 )
 from little_monster.pipelines.stages.ocr import Recognised
-from little_monster.pipelines.stages.page_tables import Table, page_parts
+from little_monster.pipelines.stages.page_tables import Lines, Table, page_parts
 from little_monster.pipelines.stages.partition import add_elements
 from little_monster.pipelines.stages.pictures import Shown, shown_on
 from little_monster.pipelines.stages.rulings import Drawn, drawn_on
@@ -54,12 +54,12 @@ _HEADING_LEVELS = 6
 @dataclass(frozen=True, slots=True)
 class _Page:
     number: int
-    parts: list[Line | Table]
+    parts: Sequence[Lines | Table]
     shown: Shown
 
     @property
     def lines(self) -> list[Line]:
-        return [part for part in self.parts if isinstance(part, Line)]
+        return [line for part in self.parts if not isinstance(part, Table) for line in part]
 
     @property
     def needs_ocr(self) -> bool:
@@ -114,7 +114,7 @@ def _pages(pdf: pypdfium2.PdfDocument) -> Iterator[_Page]:
             raise _damaged() from None
 
 
-def _parts(page: Any, text: Any, shown: Shown) -> list[Line | Table]:
+def _parts(page: Any, text: Any, shown: Shown) -> Sequence[Lines | Table]:
     """Return the lines of a page, and the tables in their place. None is looked for where nothing is drawn
     and no caption stands, nor on a page that is shown turned.
     """
@@ -122,7 +122,7 @@ def _parts(page: Any, text: Any, shown: Shown) -> list[Line | Table]:
     captions = [at for at, line in enumerate(lines) if _caption(line)]
     drawn = drawn_on(page) if shown.paths else Drawn()
     if not (any(drawn) or captions) or page.get_rotation():
-        return [*lines]
+        return [lines] if lines else []
     return page_parts(lines, page_words(text), drawn, captions)
 
 
@@ -155,21 +155,16 @@ def _document(pages: deque[_Page], metadata: Mapping[str, Any], seen: Recognised
 
 
 def _add_page(builder: DocumentBuilder, page: _Page, levels: Mapping[float, int]) -> None:
-    pitch, lines = usual_pitch(page.lines), list[Line]()
-    for part in (*page.parts, None):
-        if isinstance(part, Line):
-            lines.append(part)
-            continue
-        _add_lines(builder, page.number, paragraphs(lines, pitch), levels)
-        lines = []
-        if part:
+    pitch = usual_pitch(page.lines)
+    for part in page.parts:
+        if isinstance(part, Table):
             builder.add_lines("table", [(*row, False) for row in part.rows], page=page.number)
-    seen, kept = formulas_in(text for part in page.parts for text in _texts(part))
-    builder.saw("formulas", seen, kept=kept)
-
-
-def _texts(part: Line | Table) -> Sequence[str]:
-    return (part.text,) if isinstance(part, Line) else [text for text, _ in part.rows]
+            texts = [text for text, _ in part.rows]
+        else:
+            _add_lines(builder, page.number, paragraphs(part, pitch), levels)
+            texts = [line.text for line in part]
+        seen, kept = formulas_in(texts)
+        builder.saw("formulas", seen, kept=kept)
 
 
 def _add_lines(
@@ -190,12 +185,12 @@ def _tables(pages: Iterable[_Page]) -> dict[str, int]:
     numbers: set[str] = set()
     kept = unnumbered = 0
     for page in pages:
-        captions = [_caption(part) if isinstance(part, Line) else None for part in page.parts]
-        numbers.update(number for number in captions if number)
-        for at, part in enumerate(page.parts):
+        captions = [[] if isinstance(part, Table) else [*map(_caption, part)] for part in page.parts]
+        numbers.update(number for part in captions for number in part if number)
+        for part, before, after in zip(page.parts, [[], *captions], [*captions[1:], []], strict=False):
             if isinstance(part, Table):
                 kept += 1
-                unnumbered += not any(captions[max(at - _CAPTION_LINES, 0) : at + 2])
+                unnumbered += not any((*before[-_CAPTION_LINES:], *after[:1]))
     return {"seen": len(numbers) + unnumbered, "kept": kept}
 
 

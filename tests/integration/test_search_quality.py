@@ -43,7 +43,7 @@ class InProcessEmbedder:
     def __init__(self) -> None:
         self._engine = SentenceTransformerEngine(MODEL, device="cpu")
 
-    async def describe(self, **_: Any) -> EmbedderInfo:
+    async def describe(self, source: str = "") -> EmbedderInfo:
         return self._engine.info
 
     async def embed(self, texts: Sequence[str], **_: Any) -> list[list[float]]:

@@ -128,7 +128,7 @@ def test_what_only_looks_like_a_table_is_none(content: bytes) -> None:
 )
 def test_no_word_is_lost_or_said_twice(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     found = words(parse(content, "pdf"))
-    monkeypatch.setattr(pdf, "page_parts", lambda lines, *_: lines)
+    monkeypatch.setattr(pdf, "page_parts", lambda lines, *_: [lines])
     assert found == words(parse(content, "pdf"))
 
 
