@@ -24,7 +24,7 @@ from little_monster.pipelines.stages.ocr import Recognised
 from little_monster.pipelines.stages.page_tables import Lines, Table, page_parts
 from little_monster.pipelines.stages.partition import add_elements
 from little_monster.pipelines.stages.pictures import Shown, shown_on
-from little_monster.pipelines.stages.rulings import Drawn, drawn_on
+from little_monster.pipelines.stages.rulings import drawn_on
 from little_monster.platform.errors import ReadFailure
 
 Recognise = Callable[[bytes, Sequence[int]], Recognised]
@@ -37,6 +37,10 @@ _PDFIUM = threading.Lock()
 # behind it.
 _END_MARK, _TAIL = b"%%EOF", 4096
 _PASSWORD_ERROR = 4
+
+# Pages of a document that are searched for tables: it takes several times as long as reading them, and a
+# process has its time.
+MOST_SEARCHED = 1_500
 
 # ISO 32000-1, 7.9.4.
 _DATE = re.compile(r"(?:D:)?(\d{4})(\d{2})(\d{2})")
@@ -105,25 +109,30 @@ def _open(content: bytes) -> pypdfium2.PdfDocument:
 
 
 def _pages(pdf: pypdfium2.PdfDocument) -> Iterator[_Page]:
+    searched = 0
     for number in range(len(pdf)):
         try:
             with closing(pdf[number]) as page, closing(page.get_textpage()) as text:
-                shown = shown_on(page)
-                yield _Page(number + 1, _parts(page, text, shown), shown)
+                shown, lines = shown_on(page), page_lines(text)
+                parts: list[Lines | Table] = [lines] if lines else []
+                if searched < MOST_SEARCHED and _may_have_tables(page, lines, shown):
+                    searched += 1
+                    parts = _parts(page, text, lines)
+                yield _Page(number + 1, parts, shown)
         except pypdfium2.PdfiumError:
             raise _damaged() from None
 
 
-def _parts(page: Any, text: Any, shown: Shown) -> Sequence[Lines | Table]:
-    """Return the lines of a page, and the tables in their place. None is looked for where nothing is drawn
-    and no caption stands, nor on a page that is shown turned.
-    """
-    lines = page_lines(text)
+def _may_have_tables(page: Any, lines: Lines, shown: Shown) -> bool:
+    """Say whether there is a drawing or a caption on a page, beside text; not of one that is shown turned."""
+    return bool(lines) and (shown.paths > 0 or any(map(_caption, lines))) and not page.get_rotation()
+
+
+def _parts(page: Any, text: Any, lines: Lines) -> list[Lines | Table]:
+    """Return the lines of a page, and the tables in their place."""
+    drawn = drawn_on(page)
     captions = [at for at, line in enumerate(lines) if _caption(line)]
-    drawn = drawn_on(page) if shown.paths else Drawn()
-    if not (any(drawn) or captions) or page.get_rotation():
-        return [lines] if lines else []
-    return page_parts(lines, page_words(text), drawn, captions)
+    return page_parts(lines, page_words(text), drawn, captions) if any(drawn) or captions else [lines]
 
 
 def _document(pages: deque[_Page], metadata: Mapping[str, Any], seen: Recognised | None) -> ParsedDocument:

@@ -11,7 +11,7 @@ from little_monster.pipelines.stages.document import Bounds
 # Smaller pictures, in points on a side, are bullets, rules and ornaments.
 _LEAST_SIDE = 36.0
 # A drawing can have hundreds of thousands of parts.
-_MOST_OBJECTS = 5_000
+MOST_OBJECTS = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ def shown_on(page: Any) -> Shown:
     """Look at the objects of a `pypdfium2.PdfPage`."""
     count = raw.FPDFPage_CountObjects(page.raw)
     figures = paths = 0
-    for index in range(min(count, _MOST_OBJECTS)):
+    for index in range(min(count, MOST_OBJECTS)):
         shape = raw.FPDFPage_GetObject(page.raw, index)
         kind = raw.FPDFPageObj_GetType(shape)
         if kind == raw.FPDF_PAGEOBJ_PATH:

@@ -11,14 +11,15 @@ from typing import Any, NamedTuple
 from pypdfium2 import raw
 
 from little_monster.pipelines.stages.document import Bounds
-from little_monster.pipelines.stages.pictures import bounds_of
+from little_monster.pipelines.stages.pictures import MOST_OBJECTS, bounds_of
 
 # In points: a shape that is this thin is a line; lines this close are one, and meet.
 _THICKNESS = 3.0
 _CLOSE = 3.0
 _SHORTEST = 8.0
-# A page with more of them than this is a drawing.
-_MOST_SEGMENTS, _MOST_RULINGS = 4_000, 200
+# A page with more of them than this is a drawing: parts of shapes, lines in one direction, cells of a grid,
+# and grids.
+_MOST_SEGMENTS, _MOST_RULINGS, _MOST_CELLS, _MOST_GRIDS = 4_000, 200, 1_500, 50
 # The part of a cell's side that must be drawn to part it from the next cell.
 _DRAWN = 0.5
 
@@ -70,7 +71,10 @@ class Drawn(NamedTuple):
 def drawn_on(page: Any) -> Drawn:
     """Look for lines on a `pypdfium2.PdfPage`; a drawing of many parts has none."""
     rulings = _rulings(page)
-    return Drawn(sorted(_grids(rulings), key=_area), [*_bands(rulings)]) if any(rulings) else Drawn()
+    if not any(rulings):
+        return Drawn()
+    grids = sorted(_grids(rulings), key=_area)
+    return Drawn(grids if len(grids) <= _MOST_GRIDS else [], [*_bands(rulings)])
 
 
 def _rulings(page: Any) -> Rulings:
@@ -90,9 +94,9 @@ def _grids(rulings: Rulings) -> Iterator[Grid]:
     """Yield the grid of each group of lines that meet; where lines end openly, their ends are its border."""
     for across, down in _groups(rulings):
         if across and down:
-            grid = _grid(across, down)
-            if len(grid.columns) > 2 or len(grid.rows) > 2:
-                yield grid
+            columns, rows = _borders(down, across), _borders(across, down)[::-1]
+            if 1 < (len(columns) - 1) * (len(rows) - 1) <= _MOST_CELLS:
+                yield Grid(columns, rows, _merged(columns, rows, across, down))
 
 
 def _bands(rulings: Rulings) -> Iterator[list[Ruling]]:
@@ -107,7 +111,8 @@ def _bands(rulings: Rulings) -> Iterator[list[Ruling]]:
 
 def _segments(page: Any) -> Iterator[Bounds]:
     """Yield the bounds of the straight parts of what is drawn on a page."""
-    shapes = (raw.FPDFPage_GetObject(page.raw, at) for at in range(raw.FPDFPage_CountObjects(page.raw)))
+    count = min(raw.FPDFPage_CountObjects(page.raw), MOST_OBJECTS)
+    shapes = (raw.FPDFPage_GetObject(page.raw, at) for at in range(count))
     for shape in shapes:
         if raw.FPDFPageObj_GetType(shape) != raw.FPDF_PAGEOBJ_PATH:
             continue
@@ -136,8 +141,7 @@ def _sides(shape: Any) -> Iterator[Bounds]:
 
 
 def _bounds(one: tuple[float, float], other: tuple[float, float]) -> Bounds:
-    (left, right), (bottom, top) = (sorted(pair) for pair in zip(one, other, strict=True))
-    return left, bottom, right, top
+    return min(one[0], other[0]), min(one[1], other[1]), max(one[0], other[0]), max(one[1], other[1])
 
 
 def _joined(rulings: Iterable[Ruling]) -> list[Ruling]:
@@ -168,28 +172,24 @@ def _levels(rulings: Iterable[Ruling]) -> Iterator[list[Ruling]]:
 
 def _groups(rulings: Rulings) -> Iterator[tuple[list[Ruling], list[Ruling]]]:
     """Yield the lines across and down that hang together."""
-    rest = {(axis, ruling) for axis, found in enumerate(rulings) for ruling in found}
-    while rest:
-        group, new = set(), {rest.pop()}
-        while new:
-            group |= new
-            new = {one for one in rest if any(_meet(one, other) for other in new)}
-            rest -= new
-        yield ([line for axis, line in group if axis == 0], [line for axis, line in group if axis == 1])
+    groups: list[tuple[list[Ruling], list[Ruling]]] = [([line], []) for line in rulings.across]
+    for line in rulings.down:
+        joined: tuple[list[Ruling], list[Ruling]] = ([], [line])
+        apart = []
+        for group in groups:
+            if any(_meet(across, line) for across in group[0]):
+                joined = joined[0] + group[0], joined[1] + group[1]
+            else:
+                apart.append(group)
+        groups = [*apart, joined]
+    yield from groups
 
 
-def _meet(one: tuple[int, Ruling], other: tuple[int, Ruling]) -> bool:
-    (axis, line), (other_axis, across) = one, other
+def _meet(across: Ruling, down: Ruling) -> bool:
     return (
-        axis != other_axis
-        and line.start - _CLOSE <= across.at <= line.end + _CLOSE
-        and across.start - _CLOSE <= line.at <= across.end + _CLOSE
+        across.start - _CLOSE <= down.at <= across.end + _CLOSE
+        and down.start - _CLOSE <= across.at <= down.end + _CLOSE
     )
-
-
-def _grid(across: Sequence[Ruling], down: Sequence[Ruling]) -> Grid:
-    columns, rows = _borders(down, across), _borders(across, down)[::-1]
-    return Grid(columns, rows, _merged(columns, rows, across, down))
 
 
 def _borders(lines: Sequence[Ruling], crossing: Sequence[Ruling]) -> list[float]:
@@ -207,22 +207,23 @@ def _merged(
 ) -> dict[tuple[int, int], tuple[int, int]]:
     """Find the cells with no line to the cell before them or above them."""
     merged: dict[tuple[int, int], tuple[int, int]] = {}
+    above = [_on(across, border) for border in rows]
+    beside = [_on(down, border) for border in columns]
     for row, column in product(range(len(rows) - 1), range(len(columns) - 1)):
-        left, right, top, bottom = *columns[column : column + 2], *rows[row : row + 2]
         before = []
-        if column and not _is_drawn(down, left, bottom, top):
+        if column and not _is_drawn(beside[column], rows[row + 1], rows[row]):
             before.append((row, column - 1))
-        if row and not _is_drawn(across, top, left, right):
+        if row and not _is_drawn(above[row], columns[column], columns[column + 1]):
             before.append((row - 1, column))
         if before:
             merged[row, column] = min(merged.get(cell, cell) for cell in before)
     return merged
 
 
-def _is_drawn(rulings: Iterable[Ruling], at: float, start: float, end: float) -> bool:
-    drawn = sum(
-        max(min(end, ruling.end) - max(start, ruling.start), 0.0)
-        for ruling in rulings
-        if abs(ruling.at - at) <= _CLOSE
-    )
+def _on(rulings: Iterable[Ruling], border: float) -> list[Ruling]:
+    return [ruling for ruling in rulings if abs(ruling.at - border) <= _CLOSE]
+
+
+def _is_drawn(rulings: Iterable[Ruling], start: float, end: float) -> bool:
+    drawn = sum(max(min(end, ruling.end) - max(start, ruling.start), 0.0) for ruling in rulings)
     return drawn >= _DRAWN * (end - start)

@@ -28,12 +28,14 @@ from tests.fixtures.pdf_tables import (
     framed,
     grid,
     hatched,
+    many_grids,
     page_of,
     paths,
     ruled_head_and_foot,
     say,
     scale,
     spanned,
+    squared,
     striped,
     two_columns_of_prose,
 )
@@ -303,9 +305,16 @@ def test_rows_are_not_cut_by_chunks() -> None:
     assert set(rows) == {row for table in tables(document) for row in table.split("\n")}
 
 
-@pytest.mark.parametrize(
-    "draw", [hatched(300), hatched(10, times=200), scale()], ids=["lines", "parts", "marks"]
-)
+DRAWINGS = {
+    "lines": hatched(300),
+    "parts": hatched(10, times=200),
+    "marks": scale(),
+    "squares": squared(45),
+    "boxes": many_grids(60),
+}
+
+
+@pytest.mark.parametrize("draw", DRAWINGS.values(), ids=DRAWINGS)
 def test_a_drawing_has_no_grids(draw: Draw) -> None:
     with pypdfium2.PdfDocument(page_of(draw)) as file:
         assert not any(drawn_on(file[0]))
@@ -318,6 +327,14 @@ def test_a_page_without_lines_and_captions_costs_nothing(monkeypatch: pytest.Mon
     for name in ("drawn_on", "page_words", "page_parts"):
         monkeypatch.setattr(pdf, name, refuse)
     assert tables(parse(documents.pdf(), "pdf")) == []
+
+
+def test_not_every_page_of_a_long_book_is_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = page_of(grid(), lambda page: page.add_page(), grid(), lambda page: page.add_page(), grid())
+    monkeypatch.setattr(pdf, "MOST_SEARCHED", 2)
+    document = parse(content, "pdf")
+    assert tables(document) == [RIVERS_TEXT] * 2
+    assert words(document)["Nile"] == 3
 
 
 def test_one_line_on_a_page_needs_no_words(monkeypatch: pytest.MonkeyPatch) -> None:
