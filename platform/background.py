@@ -2,9 +2,13 @@
 
 import asyncio
 from collections.abc import Coroutine
+from contextvars import Context
 from typing import Any, TypeVar
 
 import structlog
+from opentelemetry.context import attach, get_current
+
+from little_monster.platform.logs import bound
 
 # A message that an SMTP server takes longer for is lost when the process ends; its reader asks for another.
 DRAIN_S = 10.0
@@ -26,7 +30,7 @@ class Background:
 
     def hold(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
         """Begin `work` now, for who waits for it with `asyncio.shield`: it goes on without them."""
-        task = asyncio.get_running_loop().create_task(work)
+        task = asyncio.get_running_loop().create_task(work, context=_own_context())
         # The loop itself keeps no task alive.
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -40,6 +44,15 @@ class Background:
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
+
+
+def _own_context() -> Context:
+    """Return a context with what logs and traces say of the request, and nothing else of it: when a client
+    goes, Ray Serve cancels all that its request's context has asked of other deployments."""
+    context = Context()
+    context.run(bound.set, bound.get())
+    context.run(attach, get_current())
+    return context
 
 
 async def _logged(work: Coroutine[Any, Any, None]) -> None:
