@@ -74,7 +74,7 @@ def add_elements(
         kind, level = _KINDS.get(element.category, "paragraph"), _level(element)
         if kind == "heading" and level > levels:
             kind = "paragraph"
-        text = _text(element)
+        text = text_of(element)
         if kind == "table":
             builder.saw("tables", kept=int(bool(text.strip())))
         on = page or (element.metadata.page_number or 1 if paged else None)
@@ -85,7 +85,8 @@ def _level(element: Any) -> int:
     return int(element.metadata.category_depth or 0) + 1
 
 
-def _text(element: Any) -> str:
+def text_of(element: Any) -> str:
+    """Return the text of an element, of a table in Markdown."""
     html = element.metadata.text_as_html if element.category == "Table" else None
     return (_table_rows(html) if html else "") or element.text or ""
 
