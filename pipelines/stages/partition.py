@@ -75,7 +75,7 @@ def add_elements(
         kind, level = _KINDS.get(element.category, "paragraph"), _level(element)
         if kind == "heading" and level > levels:
             kind = "paragraph"
-        text = _text(element)
+        text = text_of(element)
         if kind == "table":
             builder.saw("tables", kept=int(bool(text.strip())))
         level = level if kind == "heading" else 0
@@ -99,7 +99,8 @@ def _level(element: Any) -> int:
     return int(element.metadata.category_depth or 0) + 1
 
 
-def _text(element: Any) -> str:
+def text_of(element: Any) -> str:
+    """Return the text of an element, of a table in Markdown."""
     html = element.metadata.text_as_html if element.category == "Table" else None
     return (_table_rows(html) if html else "") or element.text or ""
 

@@ -207,7 +207,7 @@ class TestDocx:
         report = parse(documents.docx_file(), "docx").report
         assert (report.tables, report.figures, report.formulas) == (Tally(1, 1), Tally(), Tally())
         report = parse(documents.docx_with_a_picture_and_a_formula(), "docx").report
-        assert (report.figures, report.formulas) == (Tally(1, 0), Tally(1, 0))
+        assert (report.figures, report.formulas) == (Tally(1, 0), Tally(1, 1))
 
 
 class TestPptx:
