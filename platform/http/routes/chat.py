@@ -39,7 +39,14 @@ from little_monster.platform.resources import Resources
 from little_monster.platform.services.chat import conversations
 from little_monster.platform.services.chat.events import Event
 from little_monster.platform.services.chat.run_log import Entry
-from little_monster.platform.services.chat.runs import follow_run, get_run, list_runs, start_run, stop_run
+from little_monster.platform.services.chat.runs import (
+    follow_run,
+    forget_conversation,
+    get_run,
+    list_runs,
+    start_run,
+    stop_run,
+)
 
 router = APIRouter(prefix="/chat", tags=["chat"], route_class=IdempotentRoute)
 
@@ -198,9 +205,10 @@ async def delete_conversation(
     conversation_id: UUID, request: Request, user: CurrentUser, resources: ResourcesDep
 ) -> None:
     """Delete a conversation with its messages."""
-    await conversations.delete_conversation(
+    runs = await conversations.delete_conversation(
         resources.database, user.user_id, conversation_id, check=if_match(request, _tag)
     )
+    await forget_conversation(resources, user.user_id, runs)
 
 
 @router.post(

@@ -9,13 +9,16 @@ from uuid import UUID
 
 from little_monster.db.models.chat_conversations import ChatConversation, ContextType
 from little_monster.db.models.chat_messages import ChatMessage
-from little_monster.db.repositories import chat_conversations, chat_messages
+from little_monster.db.repositories import chat_conversations, chat_messages, chat_runs
 from little_monster.db.repositories.rows import change
 from little_monster.db.session import Database, Session, Source
 from little_monster.platform.errors import NotFound
 
 After = tuple[datetime, UUID] | None
 Check = Callable[[ChatConversation], None]
+
+# No conversation has more within the hour that a run is kept for.
+_LAST_RUNS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +85,14 @@ async def change_conversation(
 
 async def delete_conversation(
     database: Database, owner: UUID, conversation_id: UUID, *, check: Check
-) -> None:
-    """Delete the conversation with its messages. Raises as `change_conversation`."""
+) -> list[UUID]:
+    """Delete the conversation with its messages, and return the ids of its last runs, of which more than that
+    may be kept. Raises as `change_conversation`."""
     async with database.session(owner) as session:
         await _lock(session, conversation_id, check)
+        runs = await chat_runs.list(session, conversation_id, limit=_LAST_RUNS)
         await chat_conversations.delete(session, conversation_id)
+    return [run.id for run in runs]
 
 
 def no_conversation() -> NotFound:

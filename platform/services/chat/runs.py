@@ -6,7 +6,7 @@ comes back, read it from its log; when that is no longer kept, from the message.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -46,6 +46,8 @@ _LOST: Final = EngineFailed(
 )
 
 _RETRY_S: Final = 5
+# Twice as long as a run takes between two signs of life.
+_SECOND_LOOK_S: Final = 1.0
 
 _here: dict[UUID, LocalRun] = {}
 """The runs of this process."""
@@ -207,6 +209,15 @@ async def stop_run(resources: Resources, owner: UUID, run_id: UUID) -> ChatRun:
     return await get_run(resources, owner, run_id)
 
 
+async def forget_conversation(resources: Resources, owner: UUID, runs: Sequence[UUID]) -> None:
+    """Remove what is kept of the runs of a conversation that is deleted; with Redis away it expires."""
+    try:
+        for run_id in runs:
+            await RunLog(resources.redis, owner, run_id).forget()
+    except REDIS_AWAY as error:
+        _log.warning("runs_not_forgotten", error=type(error).__name__)
+
+
 async def end_lost_runs_forever(resources: Resources) -> None:
     """End the runs of processes that were killed, whoever follows them or not."""
     while True:
@@ -219,8 +230,14 @@ async def end_lost_runs_forever(resources: Resources) -> None:
 
 
 async def end_lost_run(resources: Resources, owner: UUID, run_id: UUID) -> None:
-    """Store what a lost run wrote, as interrupted, and tell who follows it. Of several callers one does."""
+    """Store what a lost run wrote, as interrupted, and tell who follows it. Of several callers one does.
+
+    After Redis itself was away every run looks lost for a moment: a second look tells them apart.
+    """
+    await asyncio.sleep(_SECOND_LOOK_S)
     log = RunLog(resources.redis, owner, run_id)
+    if await _is_alive(resources, owner, run_id):
+        return
     try:
         entries = await log.read(0)
     except REDIS_AWAY:

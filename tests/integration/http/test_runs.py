@@ -23,8 +23,10 @@ from little_monster.platform.services.chat.events import RunStarted, encode
 from little_monster.platform.services.chat.question import Background, Question, store_question
 from little_monster.platform.services.chat.record import RunHandle
 from little_monster.platform.services.chat.run_log import ALIVE, LOST_S, Entry, RunLog
+from little_monster.platform.services.chat.runs import end_lost_run
 from little_monster.platform.settings import RedisSettings, Settings
 from tests.fixtures.servers import serve_here
+from tests.fixtures.watch import PASSWORD
 from tests.integration.http.test_chat import parse
 
 CONVERSATIONS, RUNS = "/api/v1/chat/conversations", "/api/v1/chat/runs"
@@ -256,6 +258,34 @@ async def test_a_lost_run_ends_although_nobody_follows_it(replicas: Replicas, da
     assert await status() is RunStatus.INTERRUPTED
     assert (await replicas.answer(conversation))["content"] == "Half an answer"
     await replicas.until_written(str(run_id))
+
+
+async def test_a_run_that_redis_forgot_for_a_moment_is_not_lost(replicas: Replicas) -> None:
+    """Redis was started anew: the next sign of life of the run says that it goes on."""
+    conversation, run_id, _ = await replicas.start("slower")
+    resources = replicas.apps[0].state.resources
+    await resources.redis.zrem(ALIVE, f"{replicas.owner}:{run_id}")
+    await end_lost_run(resources, replicas.owner, UUID(run_id))
+    assert (await replicas.run(run_id))["status"] == "running"
+    async with replicas.client(1) as client:
+        await client.post(f"{RUNS}/{run_id}/cancel")
+    assert conversation
+
+
+@pytest.mark.parametrize("what", ["conversation", "account"])
+async def test_nothing_of_a_run_is_kept_of_what_is_deleted(replicas: Replicas, what: str) -> None:
+    conversation, run_id, _ = await replicas.start("tutor")
+    await replicas.events(run_id)
+    await replicas.until_written(run_id)
+    redis, kept = replicas.apps[0].state.resources.redis, f"lm:run:{replicas.owner}:*"
+    assert [name async for name in redis.scan_iter(kept)]
+    async with replicas.client() as client:
+        if what == "conversation":
+            gone = await client.delete(f"{CONVERSATIONS}/{conversation}")
+        else:
+            gone = await client.request("DELETE", "/api/v1/users/me", json={"password": PASSWORD})
+    assert gone.status_code == 204, gone.text
+    assert [name async for name in redis.scan_iter(kept)] == []
 
 
 async def test_a_question_that_is_sent_again_is_asked_once(replicas: Replicas) -> None:
