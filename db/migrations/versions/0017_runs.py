@@ -51,13 +51,6 @@ def upgrade() -> None:
         unique=True,
         postgresql_where=sa.text("idempotency_key IS NOT NULL"),
     )
-    op.create_index(
-        "chat_runs_active_idx",
-        "chat_runs",
-        ["created_at"],
-        unique=False,
-        postgresql_where=sa.text("status IN ('queued', 'running')"),
-    )
     for statement in runs.create():
         op.execute(statement)
 

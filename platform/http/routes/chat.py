@@ -306,13 +306,13 @@ def _stream(
     run_id: UUID,
     left: Callable[[], None] | None = None,
 ) -> StreamResponse:
-    frames = _frames(entries, left or _stay)
+    frames = _frames(entries, left)
     headers = {"Content-Location": link("chat", "runs", run_id).href}
     return StreamResponse(frames, heartbeat_s=resources.settings.api.heartbeat_s, headers=headers)
 
 
 async def _frames(
-    entries: AsyncGenerator[Entry, None], left: Callable[[], None]
+    entries: AsyncGenerator[Entry, None], left: Callable[[], None] | None
 ) -> AsyncGenerator[bytes, None]:
     """Yield frames; `left` is called when the client goes before the last one."""
     first, ended = True, False
@@ -324,12 +324,8 @@ async def _frames(
                 yield encode_retry() + frame if first else frame
                 first = False
     finally:
-        if not ended:
+        if left is not None and not ended:
             left()
-
-
-def _stay() -> None:
-    """Let the run go on without its reader."""
 
 
 def _begun(run: ChatRun) -> tuple[datetime, UUID]:

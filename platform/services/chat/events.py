@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 from uuid import UUID
 
-import orjson
-
 from little_monster.db.models.chat_runs import RunStatus
 from little_monster.platform.errors import ProblemError
+from little_monster.platform.json_bytes import to_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +89,12 @@ class UsageCounted:
 
 @dataclass(frozen=True, slots=True)
 class MessageCompleted:
-    """The answer is whole and stored. `finish_reason` is the engine's (`stop`, `length`, ...)."""
+    """The answer is whole and stored. `finish_reason` is the engine's (`stop`, `length`, ...), None of a run
+    whose events are no longer kept."""
 
     name: ClassVar[str] = "message.completed"
     message_id: UUID
-    finish_reason: str
+    finish_reason: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ Event = RunStarted | SourcesFound | Delta | Citation | UsageCounted | MessageCom
 def encode(event: Event, request_id: str) -> bytes:
     """Return an event's data as JSON; that of an error is a problem (RFC 9457)."""
     data = problem(event.problem, request_id) if isinstance(event, Failed) else event
-    return orjson.dumps(data, default=_plain)
+    return to_json(data)
 
 
 def problem(error: ProblemError, request_id: str) -> dict[str, Any]:
@@ -134,10 +134,3 @@ def problem(error: ProblemError, request_id: str) -> dict[str, Any]:
         "errors": error.errors,
         "request_id": request_id,
     }
-
-
-def _plain(value: object) -> str:
-    # The database driver's UUIDs are of a class of their own, which orjson does not know.
-    if isinstance(value, UUID):
-        return str(value)
-    raise TypeError

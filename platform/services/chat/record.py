@@ -39,6 +39,11 @@ class RunHandle:
         return RunStatus.CANCELLED if self.cancelled else RunStatus.INTERRUPTED
 
 
+def reason_of(error: ProblemError) -> dict[str, Any]:
+    """Return what is stored of the error that broke a run off."""
+    return {"code": error.code, "title": error.title, "status": error.status, "detail": error.detail}
+
+
 class AnswerRecord:
     """Stores an answer once, with the status that comes first, in one transaction."""
 
@@ -60,8 +65,7 @@ class AnswerRecord:
 
     async def fail(self, error: ProblemError) -> Failed:
         """Store what there is as failed, and return the event that says why it broke off."""
-        reason = {"code": error.code, "title": error.title, "status": error.status, "detail": error.detail}
-        await self._quietly(MessageStatus.FAILED, RunStatus.FAILED, reason)
+        await self._quietly(MessageStatus.FAILED, RunStatus.FAILED, reason_of(error))
         return Failed(error)
 
     async def interrupt(self) -> None:

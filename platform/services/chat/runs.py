@@ -37,7 +37,7 @@ from little_monster.platform.services.chat.events import (
 )
 from little_monster.platform.services.chat.local_run import LocalRun
 from little_monster.platform.services.chat.question import Question
-from little_monster.platform.services.chat.record import RunHandle
+from little_monster.platform.services.chat.record import RunHandle, reason_of
 from little_monster.platform.services.chat.run_log import LOST_S, Entry, RunLog, lost_runs
 
 _LOST: Final = EngineFailed(
@@ -242,11 +242,10 @@ async def end_lost_run(resources: Resources, owner: UUID, run_id: UUID) -> None:
         entries = await log.read(0)
     except REDIS_AWAY:
         entries = []
-    reason = {"code": _LOST.code, "title": _LOST.title, "status": _LOST.status, "detail": _LOST.detail}
     async with resources.database.session(owner) as session:
-        row = await chat_runs.get(session, run_id)
-        ended = row is not None and await chat_runs.finish(session, run_id, RunStatus.INTERRUPTED, reason)
-        if row is not None and ended:
+        ended = await chat_runs.finish(session, run_id, RunStatus.INTERRUPTED, reason_of(_LOST))
+        row = await chat_runs.get(session, run_id) if ended else None
+        if row is not None:
             await chat_messages.add(
                 session,
                 user_id=owner,
@@ -297,7 +296,7 @@ def _retelling(run: ChatRun, message: ChatMessage | None) -> Iterator[tuple[str,
     if message is not None and message.content:
         told.append(Delta(message.content))
     if run.status == RunStatus.COMPLETED:
-        told.append(MessageCompleted(run.assistant_message_id, "stop"))
+        told.append(MessageCompleted(run.assistant_message_id, None))
     yield from ((one.name, encode(one, "")) for one in told)
     if run.error:
         kind = f"urn:little-monster:problem:{run.error['code']}"

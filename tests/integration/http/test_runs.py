@@ -315,6 +315,7 @@ async def test_old_runs_are_told_from_their_message(replicas: Replicas) -> None:
     assert [one.name for one in told] == ["run.started", "delta", "message.completed", "done"]
     assert told[0].data == first[0].data
     assert text_of(told) == TEXT
+    assert told[-2].data["finish_reason"] is None
     assert [one.name for one in await replicas.events(run_id, after=57)] == ["done"]
     assert conversation
 
